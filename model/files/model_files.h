@@ -11,14 +11,15 @@
 namespace troupe {
 
 struct OpenedModel {
-  ModelBundle bundle;  ///< manifest.weights_id is zero until asked of `weights`
-  std::shared_ptr<const WeightSource> weights;
-  std::string name;         ///< stem of the file or directory
+  ModelBundle bundle;  ///< manifest.weights_id stays zero: ask `weights` when it is needed (it
+                       ///< reads every byte)
+  std::shared_ptr<const WeightSource> weights;  ///< owns the map of the file: drop it once loaded
+  std::string name;                             ///< stem of the file or directory
   int64_t file_bytes = 0;
 };
 
-/// Every offset, size, count and string is checked before use. not_found, data_loss or unsupported with one
-/// sentence that names the file and what is wrong.
+/// Every offset, size, count and string is checked before use. not_found, data_loss or unsupported
+/// with one sentence that names the file and what is wrong.
 Result<OpenedModel> open_model(const std::string& path);
 
 }  // namespace troupe
