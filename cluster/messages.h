@@ -87,7 +87,9 @@ struct Cancel {
 // -- batcher -> router -------------------------------------------------------------------------------------------
 
 /// Tokens of one sequence from one step. `seq` counts the answer's tokens: the index of tokens[0] in the whole
-/// answer (== accepted.size() at first), so a repeated or missing chunk shows.
+/// answer (== accepted.size() at first), so a repeated or missing chunk shows. The first chunk of an attempt is sent
+/// as soon as the batcher has taken the Enqueue, with no tokens: without it the router takes the Enqueue for lost
+/// after kEnqueueSilenceMax.
 struct TokenChunk {
   SequenceKey key;
   AttemptId attempt;
@@ -96,7 +98,7 @@ struct TokenChunk {
   std::vector<LogProbs> logprobs;         ///< one per token, or empty
   std::vector<LogProbs> prompt_logprobs;  ///< in the first chunk of a score_prompt sequence: for prompt[1..]
   Finish finish = Finish::none;           ///< none while the sequence goes on
-  /// First chunk of an attempt only.
+  /// First chunk of an attempt that has tokens or a finish.
   int32_t cached_tokens = 0;  ///< prompt positions that were not computed because of a prefix hit
   Duration queued{}, prefill{};
   bool operator==(const TokenChunk&) const = default;
@@ -300,10 +302,12 @@ struct JournalTokens {
   std::vector<TokenId> tokens;
   bool operator==(const JournalTokens&) const = default;
 };
-/// Written before the tokens in it are shown to anyone. `number` counts the router's appends from 1.
+/// Written before the tokens in it are shown to anyone. `number` counts the router's appends from 1. `whole`: the
+/// peer forgets what it holds of this router and goes on from here; sent after a gap, followed by all that is open.
 struct JournalAppend {
   Incarnation router;
   uint64_t number = 0;
+  bool whole = false;
   std::vector<JournalOpen> opened;
   std::vector<JournalTokens> tokens;
   std::vector<RequestId> closed;
@@ -311,7 +315,7 @@ struct JournalAppend {
 };
 struct JournalAck {
   Incarnation router;
-  uint64_t number = 0;  ///< all appends up to this one are stored
+  uint64_t number = 0;  ///< all appends up to this one are stored; repeated when an append came after a gap
   bool operator==(const JournalAck&) const = default;
 };
 struct JournalRead {
