@@ -70,6 +70,8 @@ inline constexpr size_t kPrefixBlocksMax = 1 << 20;  ///< entries of a prefix in
 inline constexpr Duration kBeatInterval = 100ms;
 inline constexpr Duration kSuspectAfter = 500ms;
 inline constexpr Duration kDeadAfter = 1500ms;
+inline constexpr Duration kSelfDoubtLag = 100ms;  ///< an own loop later than this doubts its own clockwork first
+inline constexpr size_t kPeersMax = 4'096;        ///< processes one node watches
 inline constexpr Duration kStepDeadlineMin = 1s, kStepDeadlineMax = 2s;  ///< clamp(8 x p99)
 inline constexpr int kStepDeadlineFactor = 8;
 inline constexpr Duration kAbortDeadline = 2s;  ///< then SIGKILL
