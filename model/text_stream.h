@@ -1,5 +1,6 @@
-// Tokens of one choice to text as it may be shown: never part of a UTF-8 character, and never text that might
-// still turn out to be the start of a stop string. Pure; owned by the Router machine, one a choice.
+// Tokens of one choice to text as it may be shown: never part of a UTF-8 character, and never text
+// that might still turn out to be the start of a stop string. Pure; owned by the Router machine,
+// one a choice.
 #pragma once
 
 #include <memory>
@@ -15,13 +16,15 @@ namespace troupe {
 
 class TextStream {
  public:
-  /// `stops`: at most kMaxStopStrings non-empty strings. `first_position` is true when the text starts an answer
-  /// (then a space prefix of SentencePiece models is not removed: the prompt came before).
+  /// `stops`: at most kMaxStopStrings non-empty strings. `first_position` is true when the text
+  /// starts an answer (then a space prefix of SentencePiece models is not removed: the prompt came
+  /// before).
   TextStream(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stops);
 
   struct Piece {
-    std::string text;    ///< to show now; may be empty
-    bool stopped = false;  ///< a stop string was completed: `text` ends before it, further tokens are ignored
+    std::string text;  ///< to show now; may be empty
+    bool stopped =
+        false;  ///< a stop string was completed: `text` ends before it, further tokens are ignored
   };
   /// Adds one token.
   Piece push(TokenId token);

@@ -69,4 +69,12 @@ Result<OpenedModel> open_model(const std::string& path) {
   return model;
 }
 
+Result<TokenizerSpec> open_tokenizer(const std::string& path) {
+  auto mapped = MappedFile::open(path, kModelFileBytesMax);
+  if (!mapped) return std::unexpected(mapped.error());
+  const auto file = parse_gguf((*mapped)->bytes(), path);
+  if (!file) return std::unexpected(file.error());
+  return tokenizer_from_gguf(*file, path);
+}
+
 }  // namespace troupe
