@@ -88,6 +88,11 @@ inline constexpr int64_t kJsonFileBytesMax = 64 * kMiB;   ///< tokenizer.json of
 inline constexpr int32_t kLayersMax = 1'024, kHeadsMax = 1'024, kHeadDimMax = 1'024;
 inline constexpr int32_t kHiddenMax = 1 << 17, kFfnMax = 1 << 20, kVocabMax = 1 << 21, kContextMax = 1 << 24;
 
+// -- tokenizer ------------------------------------------------------------------------------------------------
+inline constexpr size_t kTokenTextBytesMax = 4 * kKiB;   ///< of one token; known vocabularies stay below 1 KiB
+inline constexpr size_t kPieceCacheEntries = 1 << 14;    ///< words remembered a thread, 64 bytes each; a power of two
+inline constexpr size_t kMergeScratchKept = 1 << 16;     ///< symbols; more room is given back after a long piece
+
 // -- chat template --------------------------------------------------------------------------------------------
 inline constexpr size_t kTemplateBytesMax = kMiB;
 inline constexpr size_t kTemplateOutputBytesMax = 8 * kMiB;
