@@ -13,12 +13,12 @@ namespace troupe {
 struct OpenedModel {
   ModelBundle bundle;  ///< manifest.weights_id is zero until asked of `weights`
   std::shared_ptr<const WeightSource> weights;
-  std::string name;         ///< stem of the file or directory
+  std::string name;  ///< stem of the file or directory
   int64_t file_bytes = 0;
 };
 
-/// Every offset, size, count and string is checked before use. not_found, data_loss or unsupported with one
-/// sentence that names the file and what is wrong.
+/// Every offset, size, count and string is checked before use. not_found, data_loss or unsupported
+/// with one sentence that names the file and what is wrong.
 Result<OpenedModel> open_model(const std::string& path);
 
 }  // namespace troupe
