@@ -1,5 +1,5 @@
-// CAF as this project uses it: one remote message type (the bytes of an Envelope) and a few local ones that never
-// leave the process.
+// CAF as this project uses it: one remote message type (the bytes of an Envelope) and a few local
+// ones that never leave the process.
 #pragma once
 
 #include <caf/all.hpp>

@@ -23,7 +23,8 @@ constexpr char kEndPacket[] = "end";
 Result<LifelinePair> make_lifeline() {
   int fds[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
-    return fail(ErrorCode::internal, fmt::format("no socket pair for a child process: {}", std::strerror(errno)));
+    return fail(ErrorCode::internal,
+                fmt::format("no socket pair for a child process: {}", std::strerror(errno)));
   return LifelinePair{fds[0], fds[1]};
 }
 
@@ -42,14 +43,19 @@ bool send_start(int fd, std::span<const uint8_t> packet, std::span<const int> de
     header->cmsg_len = CMSG_LEN(descriptors.size_bytes());
     std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size_bytes());
   }
-  return ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == static_cast<ssize_t>(packet.size());
+  return ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) ==
+         static_cast<ssize_t>(packet.size());
 }
 
-void send_end(int fd) { (void)::send(fd, kEndPacket, sizeof kEndPacket, MSG_NOSIGNAL | MSG_DONTWAIT); }
+void send_end(int fd) {
+  (void)::send(fd, kEndPacket, sizeof kEndPacket, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
 
 Result<StartPacket> receive_start(int fd) {
   pollfd wait{fd, POLLIN, 0};
-  if (::poll(&wait, 1, 10'000) != 1) return fail(ErrorCode::deadline_exceeded, "the node sent no start packet; start nodes with troupe node");
+  if (::poll(&wait, 1, 10'000) != 1)
+    return fail(ErrorCode::deadline_exceeded,
+                "the node sent no start packet; start nodes with troupe node");
   StartPacket out;
   out.bytes.resize(kPacketMax);
   iovec part{out.bytes.data(), out.bytes.size()};
@@ -73,7 +79,10 @@ Result<StartPacket> receive_start(int fd) {
 }
 
 ChildLifeline::ChildLifeline(int fd, Incarnation incarnation, std::function<void()> on_end)
-    : fd_(fd), wake_(::eventfd(0, EFD_CLOEXEC)), incarnation_(incarnation), on_end_(std::move(on_end)) {
+    : fd_(fd),
+      wake_(::eventfd(0, EFD_CLOEXEC)),
+      incarnation_(incarnation),
+      on_end_(std::move(on_end)) {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -93,7 +102,8 @@ void ChildLifeline::run() {
       Beat beat;
       beat.incarnation = incarnation_.value;
       beat.loop_lag_ns = (now - next).count();
-      (void)::send(fd_, &beat, sizeof beat, MSG_NOSIGNAL | MSG_DONTWAIT);  // a full buffer: the node is stopped
+      (void)::send(fd_, &beat, sizeof beat,
+                   MSG_NOSIGNAL | MSG_DONTWAIT);  // a full buffer: the node is stopped
       next = now + kBeatInterval;
     }
     pollfd waits[2] = {{fd_, POLLIN, 0}, {wake_, POLLIN, 0}};
@@ -104,7 +114,8 @@ void ChildLifeline::run() {
     char packet[64];
     const ssize_t got = ::recv(fd_, packet, sizeof packet, MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) ::_exit(0);  // the node is gone
-    if (got == sizeof kEndPacket && std::memcmp(packet, kEndPacket, sizeof kEndPacket) == 0 && on_end_) {
+    if (got == sizeof kEndPacket && std::memcmp(packet, kEndPacket, sizeof kEndPacket) == 0 &&
+        on_end_) {
       on_end_();
       on_end_ = nullptr;
     }

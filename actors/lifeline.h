@@ -1,6 +1,6 @@
-// The socketpair between a node and each of its processes: start packet with descriptors, beats upward, and the end of
-// life. If the node dies the child reads end-of-file and exits; if the child dies the node reads it too. SOCK_SEQPACKET:
-// packets stay whole.
+// The socketpair between a node and each of its processes: start packet with descriptors, beats
+// upward, and the end of life. If the node dies the child reads end-of-file and exits; if the child
+// dies the node reads it too. SOCK_SEQPACKET: packets stay whole.
 #pragma once
 
 #include <atomic>
@@ -16,8 +16,8 @@
 
 namespace troupe {
 
-/// One beat, as it lies in memory (both ends run the same image). Sent each kBeatInterval by a thread of its own, so
-/// that a busy scheduler does not look dead; a stopped process does.
+/// One beat, as it lies in memory (both ends run the same image). Sent each kBeatInterval by a
+/// thread of its own, so that a busy scheduler does not look dead; a stopped process does.
 struct Beat {
   static constexpr uint32_t kMagic = 0x74616562;
   uint32_t magic = kMagic;
@@ -43,8 +43,9 @@ struct StartPacket {
 /// Child's side; blocks for at most 10 s.
 Result<StartPacket> receive_start(int fd);
 
-/// Child's side, after receive_start: beats, and waits for the end. One thread. `on_end` is called from it once when
-/// the node asks; end-of-file means that the node is gone: the process exits at once (_exit(0)).
+/// Child's side, after receive_start: beats, and waits for the end. One thread. `on_end` is called
+/// from it once when the node asks; end-of-file means that the node is gone: the process exits at
+/// once (_exit(0)).
 class ChildLifeline {
  public:
   ChildLifeline(int fd, Incarnation incarnation, std::function<void()> on_end);

@@ -20,7 +20,8 @@ std::atomic<uint64_t> dropped{0};
 LogFormat chosen = LogFormat::text;
 std::string process = "troupe";
 
-/// A line is at most PIPE_BUF bytes, so a write to a pipe that polls writable is atomic and does not block.
+/// A line is at most PIPE_BUF bytes, so a write to a pipe that polls writable is atomic and does
+/// not block.
 class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
@@ -67,9 +68,10 @@ void log_event(LogLevel level, std::string_view event, std::initializer_list<Log
                                                       : spdlog::level::info;
   std::string line;
   if (chosen == LogFormat::json) {
-    const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
-    line = fmt::format("{{\"time_ms\":{},\"level\":\"{}\",\"process\":", now.time_since_epoch().count(),
-                       spdlog::level::to_string_view(spd_level));
+    const auto now =
+        std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
+    line = fmt::format("{{\"time_ms\":{},\"level\":\"{}\",\"process\":",
+                       now.time_since_epoch().count(), spdlog::level::to_string_view(spd_level));
     append_json(line, process);
     line += ",\"event\":";
     append_json(line, event);

@@ -1,5 +1,6 @@
-// Logs to standard error: one line an event (<= kLogEventBytesMax), text or JSON. Never blocks: when the pipe is full
-// the event is dropped and counted. Prompts and outputs never go here. Any thread.
+// Logs to standard error: one line an event (<= kLogEventBytesMax), text or JSON. Never blocks:
+// when the pipe is full the event is dropped and counted. Prompts and outputs never go here. Any
+// thread.
 #pragma once
 
 #include <cstdint>

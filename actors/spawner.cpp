@@ -30,7 +30,8 @@ constexpr int kLifelineFd = 3;  ///< where the child finds its end
 int open_pidfd(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
 
 /// Between fork and exec: async-signal-safe calls only. Never returns.
-[[noreturn]] void become_child(int image, int lifeline, pid_t parent, char* const argv[], char* const envp[]) {
+[[noreturn]] void become_child(int image, int lifeline, pid_t parent, char* const argv[],
+                               char* const envp[]) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(71);  // the parent died before prctl took effect
   // A group of its own: a Ctrl-C in the terminal reaches the node only, which then drains.
@@ -127,15 +128,19 @@ void Spawner::run() {
       if (child.kill_at && (!kill_at || *child.kill_at < *kill_at)) kill_at = child.kill_at;
     }
     int timeout = -1;
-    if (kill_at) timeout = static_cast<int>(std::clamp<int64_t>(to_ms(*kill_at - steady_now()) + 1, 0, 60'000));
-    if (::poll(waits.data(), waits.size(), timeout) < 0 && errno != EINTR) TROUPE_CHECK(false, errno);
+    if (kill_at)
+      timeout =
+          static_cast<int>(std::clamp<int64_t>(to_ms(*kill_at - steady_now()) + 1, 0, 60'000));
+    if (::poll(waits.data(), waits.size(), timeout) < 0 && errno != EINTR)
+      TROUPE_CHECK(false, errno);
     if (waits[0].revents) {
       uint64_t count;
       (void)!::read(wake_, &count, sizeof count);
     }
     if (waits[1].revents) {
       signalfd_siginfo info;
-      while (::read(signals_, &info, sizeof info) == sizeof info) events_.signal(static_cast<int>(info.ssi_signo));
+      while (::read(signals_, &info, sizeof info) == sizeof info)
+        events_.signal(static_cast<int>(info.ssi_signo));
     }
     for (size_t i = 0; i < names.size(); ++i) {
       auto at = children_.find(names[i]);
@@ -197,7 +202,8 @@ void Spawner::read_lifeline(const std::string& name, Child& child) {
       return;
     }
     if (got < 0) return;
-    if (got == sizeof beat && beat.magic == Beat::kMagic && beat.incarnation == child.incarnation.value)
+    if (got == sizeof beat && beat.magic == Beat::kMagic &&
+        beat.incarnation == child.incarnation.value)
       events_.beat(name, beat);
   }
 }
@@ -206,7 +212,8 @@ void Spawner::reap(std::map<std::string, Child>::iterator at) {
   int status = 0;
   while (::waitpid(at->second.pid, &status, 0) < 0 && errno == EINTR) {
   }
-  std::string how = WIFSIGNALED(status) ? fmt::format("signal {} ({})", WTERMSIG(status), ::strsignal(WTERMSIG(status)))
+  std::string how = WIFSIGNALED(status) ? fmt::format("signal {} ({})", WTERMSIG(status),
+                                                      ::strsignal(WTERMSIG(status)))
                                         : fmt::format("exit status {}", WEXITSTATUS(status));
   const std::string name = at->first;
   const Incarnation incarnation = at->second.incarnation;

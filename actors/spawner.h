@@ -1,6 +1,7 @@
-// Starts and reaps a node's processes. Lives on the node's MAIN thread and only there, because PDEATHSIG follows the
-// forking thread; other threads talk to it through the bounded command queue. Children are the node's own image,
-// executed through a descriptor opened at start, so an upgrade on disk changes nothing.
+// Starts and reaps a node's processes. Lives on the node's MAIN thread and only there, because
+// PDEATHSIG follows the forking thread; other threads talk to it through the bounded command queue.
+// Children are the node's own image, executed through a descriptor opened at start, so an upgrade
+// on disk changes nothing.
 #pragma once
 
 #include <cstdint>
@@ -74,7 +75,8 @@ class Spawner {
   std::map<std::string, Child> children_;  ///< main thread only
 };
 
-/// Blocks SIGINT, SIGTERM, SIGHUP and SIGCHLD in this thread and all it starts, and ignores SIGPIPE. Before any thread.
+/// Blocks SIGINT, SIGTERM, SIGHUP and SIGCHLD in this thread and all it starts, and ignores
+/// SIGPIPE. Before any thread.
 void block_signals();
 
 }  // namespace troupe

@@ -10,8 +10,8 @@ namespace troupe {
 
 class StateDir {
  public:
-  /// Creates what is missing. conflict if another process holds it, permission_denied if it can't be written; one
-  /// sentence each.
+  /// Creates what is missing. conflict if another process holds it, permission_denied if it can't
+  /// be written; one sentence each.
   static Result<StateDir> open(const std::string& path);
   StateDir(StateDir&& other) noexcept;
   StateDir& operator=(StateDir&&) = delete;
@@ -19,7 +19,9 @@ class StateDir {
 
   const std::string& path() const { return path_; }
   std::string node_socket() const { return path_ + "/n.sock"; }
-  std::string group_socket(GroupId group) const { return path_ + "/g" + std::to_string(group.value) + ".sock"; }
+  std::string group_socket(GroupId group) const {
+    return path_ + "/g" + std::to_string(group.value) + ".sock";
+  }
   std::string token_path() const { return path_ + "/admin.token"; }
   /// 64 hex digits; clients of the admin port send it as a bearer token.
   const std::string& admin_token() const { return admin_token_; }

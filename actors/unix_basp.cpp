@@ -18,8 +18,8 @@
 
 #include "config/limits.h"
 
-// CAF makes its node id from MAC addresses, the root UUID and this number. Two containers whose node is PID 1 would
-// collide, so the number is random for each process.
+// CAF makes its node id from MAC addresses, the root UUID and this number. Two containers whose
+// node is PID 1 would collide, so the number is random for each process.
 namespace caf::detail {
 unsigned get_process_id() {
   static const unsigned kValue = std::random_device{}();
@@ -45,8 +45,10 @@ int listen_unix(const std::string& path) {
   ::unlink(path.c_str());
   int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -1;
-  // fchmod before bind sets the mode of the file that bind creates, without touching the process-wide umask.
-  if (::fchmod(fd, 0600) == 0 && ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
+  // fchmod before bind sets the mode of the file that bind creates, without touching the
+  // process-wide umask.
+  if (::fchmod(fd, 0600) == 0 &&
+      ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
       ::listen(fd, 64) == 0)
     return fd;
   ::close(fd);
@@ -58,7 +60,8 @@ int dial_unix(const std::string& path) {
   if (!address_of(path, address)) return -1;
   int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -1;
-  // A non-blocking connect to a full backlog fails at once (EAGAIN), which is what a middleman thread needs.
+  // A non-blocking connect to a full backlog fails at once (EAGAIN), which is what a middleman
+  // thread needs.
   if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return fd;
   ::close(fd);
   return -1;
@@ -112,21 +115,24 @@ caf::actor spawn_unix_middleman(caf::actor_system& system) {
   return caf::actor_cast<caf::actor>(system.spawn<UnixMiddleman, caf::hidden>(basp));
 }
 
-Result<void> publish_unix(caf::actor_system& system, const caf::actor& middleman, const caf::actor& service,
-                          const std::string& path) {
+Result<void> publish_unix(caf::actor_system& system, const caf::actor& middleman,
+                          const caf::actor& service, const std::string& path) {
   if (path.size() > kUnixPathMax)
     return fail(ErrorCode::invalid_argument,
-                fmt::format("the socket path {} has {} characters, at most {} are possible; use a shorter state directory",
+                fmt::format("the socket path {} has {} characters, at most {} are possible; use a "
+                            "shorter state directory",
                             path, path.size(), kUnixPathMax));
   Result<void> result;
   caf::scoped_actor self{system};
   self->request(middleman, std::chrono::seconds(3), caf::publish_atom::value, uint16_t{1},
-                caf::actor_cast<caf::strong_actor_ptr>(service), std::set<std::string>{}, path, true)
+                caf::actor_cast<caf::strong_actor_ptr>(service), std::set<std::string>{}, path,
+                true)
       .receive([](uint16_t) {},
                [&](const caf::error& error) {
-                 result = fail(ErrorCode::conflict,
-                               fmt::format("the socket {} can't be opened ({}); check the state directory", path,
-                                           system.render(error)));
+                 result = fail(
+                     ErrorCode::conflict,
+                     fmt::format("the socket {} can't be opened ({}); check the state directory",
+                                 path, system.render(error)));
                });
   return result;
 }
