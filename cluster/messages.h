@@ -225,6 +225,7 @@ struct LoadOrder {
   int32_t tensor_parallel = 1, pipeline_parallel = 1;
   int32_t threads = 1, context = 0, kv_blocks = 0, max_rows = 0, max_slots = 0;
   int64_t kv_memory = 0;   ///< bytes; 0: automatic
+  int64_t queue_max = 0;   ///< sequences the batcher lets wait
   Duration oracle_step{};  ///< oracle backend only: modelled time of a step
   double timing_scale = 1;
   bool operator==(const LoadOrder&) const = default;

@@ -84,8 +84,9 @@ inline constexpr size_t kPrefixBlocksMax = 1 << 20;  ///< entries of a prefix in
 inline constexpr Duration kBeatInterval = 100ms;
 inline constexpr Duration kSuspectAfter = 500ms;
 inline constexpr Duration kDeadAfter = 1500ms;
-inline constexpr Duration kSelfDoubtLag = 100ms;  ///< an own loop later than this doubts its own clockwork first
-inline constexpr size_t kPeersMax = 4'096;        ///< processes one node watches
+inline constexpr Duration kSelfDoubtLag =
+    100ms;  ///< an own loop later than this doubts its own clockwork first
+inline constexpr size_t kPeersMax = 4'096;  ///< processes one node watches
 inline constexpr Duration kStepDeadlineMin = 1s, kStepDeadlineMax = 2s;  ///< clamp(8 x p99)
 inline constexpr int kStepDeadlineFactor = 8;
 inline constexpr Duration kAbortDeadline = 2s;  ///< then SIGKILL
@@ -120,6 +121,15 @@ inline constexpr int64_t kJsonFileBytesMax =
 inline constexpr int32_t kLayersMax = 1'024, kHeadsMax = 1'024, kHeadDimMax = 1'024;
 inline constexpr int32_t kHiddenMax = 1 << 17, kFfnMax = 1 << 20, kVocabMax = 1 << 21,
                          kContextMax = 1 << 24;
+
+// -- tokenizer
+// ------------------------------------------------------------------------------------------------
+inline constexpr size_t kTokenTextBytesMax =
+    4 * kKiB;  ///< of one token; known vocabularies stay below 1 KiB
+inline constexpr size_t kPieceCacheEntries =
+    1 << 14;  ///< words remembered a thread, 64 bytes each; a power of two
+inline constexpr size_t kMergeScratchKept =
+    1 << 16;  ///< symbols; more room is given back after a long piece
 
 // -- chat template
 // --------------------------------------------------------------------------------------------
