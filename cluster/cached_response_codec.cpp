@@ -18,7 +18,9 @@ constexpr size_t kTopBytes = 8;
 struct Counter {
   size_t bytes = 0;
   template <class T>
-  void put(T) { bytes += sizeof(T); }
+  void put(T) {
+    bytes += sizeof(T);
+  }
 };
 
 struct Writer {
@@ -134,7 +136,8 @@ Result<CachedResponse> decode_cached_response(std::span<const std::byte> bytes) 
   }
   response.prompt_logprobs = reader.logprobs();
   if (reader.broken() || !reader.at_end())
-    return fail(ErrorCode::data_loss, "The cached answer is cut or has impossible counts; it is not used.");
+    return fail(ErrorCode::data_loss,
+                "The cached answer is cut or has impossible counts; it is not used.");
   return response;
 }
 

@@ -1,5 +1,6 @@
-// CachedResponse to bytes and back, for the caches. The bytes may come from a store that others can write to: every
-// count and length is checked before use, and anything odd is an error, never a guess. Pure, any thread.
+// CachedResponse to bytes and back, for the caches. The bytes may come from a store that others can
+// write to: every count and length is checked before use, and anything odd is an error, never a
+// guess. Pure, any thread.
 #pragma once
 
 #include <cstddef>

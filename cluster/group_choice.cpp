@@ -8,7 +8,8 @@
 namespace troupe {
 namespace {
 
-// A running sequence delays a new prompt about as much as so many prompt tokens: they share its steps.
+// A running sequence delays a new prompt about as much as so many prompt tokens: they share its
+// steps.
 constexpr int64_t kSequenceCost = 16;
 constexpr int64_t kSlowCost = 4;
 

@@ -1,5 +1,5 @@
-// Which ready group gets a new request: the one that would start it soonest, counting prompt blocks it probably
-// still holds, what is queued there and whether it is slow. Pure.
+// Which ready group gets a new request: the one that would start it soonest, counting prompt blocks
+// it probably still holds, what is queued there and whether it is slow. Pure.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +28,10 @@ struct GroupCandidate {
 std::optional<GroupId> choose_group(std::span<const GroupCandidate> candidates,
                                     int64_t prompt_tokens);
 
-/// Remembers which prompts went to which group, by a hash chain over their first kAffinityBlocks blocks. A guess of
-/// what the group's prefix index holds: wrong guesses cost time, never correctness. Bound: kAffinityEntriesMax a
-/// group, oldest out first. Digests reported by the groups themselves can take its place behind cached_tokens().
+/// Remembers which prompts went to which group, by a hash chain over their first kAffinityBlocks
+/// blocks. A guess of what the group's prefix index holds: wrong guesses cost time, never
+/// correctness. Bound: kAffinityEntriesMax a group, oldest out first. Digests reported by the
+/// groups themselves can take its place behind cached_tokens().
 class PrefixAffinity {
  public:
   explicit PrefixAffinity(size_t entries_max = kAffinityEntriesMax);

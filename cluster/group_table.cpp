@@ -19,9 +19,8 @@ bool GroupTable::set_table(Time now, const RoutingTable& table) {
     group.endpoint = endpoint;
     mark_draining(group, now);
   }
-  std::erase_if(groups_, [](const auto& entry) {
-    return !entry.second.endpoint && !entry.second.link;
-  });
+  std::erase_if(groups_,
+                [](const auto& entry) { return !entry.second.endpoint && !entry.second.link; });
   return true;
 }
 
@@ -74,7 +73,8 @@ void GroupTable::mark_slow(const std::string& model, Time now) {
     if (group.endpoint && group.endpoint->model == model && group.status &&
         group.status->step_p99 > Duration::zero())
       peers.emplace_back(group.status->step_p99, &group);
-  std::sort(peers.begin(), peers.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(peers.begin(), peers.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
   if (peers.empty()) return;
   const Duration median = peers[(peers.size() - 1) / 2].first;  // the lower one: of two, the faster
   for (auto& [p99, group] : peers) {
@@ -128,7 +128,8 @@ std::string GroupTable::why_not_ready(const Group& group, Time now) const {
   if (endpoint.state != GroupState::ready)
     return endpoint.reason.empty() ? std::string("it is ") + std::string(name_of(endpoint.state))
                                    : endpoint.reason;
-  if (group.dead && *group.dead >= endpoint.generation) return "its last step failed and it restarts";
+  if (group.dead && *group.dead >= endpoint.generation)
+    return "its last step failed and it restarts";
   if (!group.link) return "there is no link to its process yet";
   if (endpoint.incarnation != Incarnation{} && *group.link != endpoint.incarnation)
     return "the link still leads to its former process";
@@ -138,7 +139,8 @@ std::string GroupTable::why_not_ready(const Group& group, Time now) const {
   if (status.draining) return "it is draining";
   if (now - group.status_at > limits_.scaled(kGroupStatusFresh))
     return fmt::format("it has not reported for {} ms", to_ms(now - group.status_at));
-  const Duration deadline = std::clamp(status.step_p99 * kStepDeadlineFactor, kStepDeadlineMin, kStepDeadlineMax);
+  const Duration deadline =
+      std::clamp(status.step_p99 * kStepDeadlineFactor, kStepDeadlineMin, kStepDeadlineMax);
   if (status.step_running > limits_.scaled(deadline))
     return fmt::format("its step has been running for {} ms", to_ms(status.step_running));
   if (status.last_step_age > limits_.scaled(kStepProgressMax))
@@ -186,7 +188,8 @@ bool GroupTable::alive(const Place& place) const {
   if (group.dead && *group.dead >= place.generation) return false;
   if (group.status && group.status->generation > place.generation) return false;
   const GroupState state = group.endpoint->state;
-  return state == GroupState::ready || state == GroupState::draining || state == GroupState::suspect;
+  return state == GroupState::ready || state == GroupState::draining ||
+         state == GroupState::suspect;
 }
 
 std::optional<Time> GroupTable::draining_since(GroupId id) const {
@@ -212,7 +215,8 @@ std::vector<ModelReadiness> GroupTable::readiness(Time now) const {
     if (reason.empty())
       ++model.groups_ready;
     else
-      model.reason += fmt::format("{}group {}: {}", model.reason.empty() ? "" : "; ", id.value, reason);
+      model.reason +=
+          fmt::format("{}group {}: {}", model.reason.empty() ? "" : "; ", id.value, reason);
   }
   std::vector<ModelReadiness> all;
   for (auto& [name, model] : models) all.push_back(std::move(model));

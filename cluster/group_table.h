@@ -1,6 +1,6 @@
-// What a router knows of the groups: the node's routing table, links and statuses, and from these which are ready.
-// Ready needs all three: the table says so, the link to that process is up, and its step progress is fresh.
-// Pure; owned by the Router machine.
+// What a router knows of the groups: the node's routing table, links and statuses, and from these
+// which are ready. Ready needs all three: the table says so, the link to that process is up, and
+// its step progress is fresh. Pure; owned by the Router machine.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@
 
 namespace troupe {
 
-/// Where a request was placed. Messages from elsewhere, or from another life of the group, are stale.
+/// Where a request was placed. Messages from elsewhere, or from another life of the group, are
+/// stale.
 struct Place {
   GroupId group;
   Incarnation incarnation;
@@ -48,7 +49,8 @@ class GroupTable {
   bool may_serve(std::string_view model) const;
   /// Empty when ready; else why not, for people.
   std::string why_not_ready(GroupId group, Time now) const;
-  /// Groups that take new work now, with their load; cached_tokens and avoid are left to the caller.
+  /// Groups that take new work now, with their load; cached_tokens and avoid are left to the
+  /// caller.
   std::vector<GroupCandidate> candidates(std::string_view model, Time now) const;
   std::optional<Place> place_of(GroupId group) const;
   const GroupEndpoint* endpoint(GroupId group) const;

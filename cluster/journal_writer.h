@@ -1,6 +1,7 @@
-// The router's side of the journal: gathers what one step adds, numbers it, and says up to which number tokens may
-// be shown. A peer that is silent for the acknowledgement timeout is not waited for until it has caught up.
-// Pure; owned by the Router machine. Bound: kJournalUnackedMax appends wait, then the peer counts as silent.
+// The router's side of the journal: gathers what one step adds, numbers it, and says up to which
+// number tokens may be shown. A peer that is silent for the acknowledgement timeout is not waited
+// for until it has caught up. Pure; owned by the Router machine. Bound: kJournalUnackedMax appends
+// wait, then the peer counts as silent.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +29,12 @@ class JournalWriter {
   JournalAppend flush_whole(Time now, std::vector<JournalOpen> opened,
                             std::vector<JournalTokens> tokens, bool first);
 
-  // -- what may be shown ----------------------------------------------------------------------------
+  // -- what may be shown
+  // ----------------------------------------------------------------------------
   uint64_t released() const;
   enum class Heard : uint8_t { nothing, progress, gap };
-  /// `gap`: the peer missed an append; send a whole journal (given at most once per resync interval).
+  /// `gap`: the peer missed an append; send a whole journal (given at most once per resync
+  /// interval).
   Heard acked(Time now, const JournalAck& ack);
   /// True when the peer has just become silent.
   bool expire(Time now);

@@ -56,15 +56,15 @@ void Router::State::on(const router_in::Routing& input) {
 }
 
 void Router::State::on(const router_in::GroupLink& input) {
-  if (!groups.set_link(input.group, input.incarnation, input.up))
-    return stale("stale link news");
+  if (!groups.set_link(input.group, input.incarnation, input.up)) return stale("stale link news");
   check_groups();
 }
 
 void Router::State::on(const router_in::FromGroup& input) {
   if (!groups.link_is(input.group, input.incarnation)) return stale("message from a closed link");
   if (const auto* batch = std::get_if<TokenBatch>(&input.message)) return on_batch(input, *batch);
-  if (const auto* refused = std::get_if<Refused>(&input.message)) return on_refused(input, *refused);
+  if (const auto* refused = std::get_if<Refused>(&input.message))
+    return on_refused(input, *refused);
   const GroupStatus& status = std::get<GroupStatus>(input.message);
   if (status.group != input.group || !groups.set_status(now, input.incarnation, status))
     return stale("stale group status");
@@ -84,9 +84,13 @@ void Router::State::on(const router_in::CacheReply& input) {
 
 void Router::State::on(const router_in::JournalAcked& input) {
   switch (journal.acked(now, input.ack)) {
-    case JournalWriter::Heard::nothing: return stale("stale journal acknowledgement");
-    case JournalWriter::Heard::progress: return;
-    case JournalWriter::Heard::gap: resync = true; return;
+    case JournalWriter::Heard::nothing:
+      return stale("stale journal acknowledgement");
+    case JournalWriter::Heard::progress:
+      return;
+    case JournalWriter::Heard::gap:
+      resync = true;
+      return;
   }
 }
 

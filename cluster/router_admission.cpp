@@ -81,8 +81,8 @@ void Router::State::attach(Computation& computation, const ClientRequest& reques
     const ChoiceState& choice = computation.choices[i];
     if (choice.shown == 0 && !choice.finish_shown) continue;
     const auto tokens = std::span(choice.tokens).first(choice.shown);
-    const auto logprobs = std::span(choice.logprobs)
-                              .first(std::min(choice.logprobs.size(), choice.shown));
+    const auto logprobs =
+        std::span(choice.logprobs).first(std::min(choice.logprobs.size(), choice.shown));
     std::vector<router_out::Piece> pieces =
         replay(computation.request, static_cast<int32_t>(i), tokens, logprobs,
                choice.finish_shown ? choice.finish : Finish::none);
@@ -109,15 +109,16 @@ void Router::State::serve_cached(Computation& computation, const CachedResponse&
                                  CacheTier tier) {
   CacheOutcome outcome = CacheOutcome::hit_memory;
   uint64_t* counter = &counters.cache_hits_memory;
-  if (tier == CacheTier::redis) outcome = CacheOutcome::hit_redis, counter = &counters.cache_hits_redis;
-  if (tier == CacheTier::disk) outcome = CacheOutcome::hit_disk, counter = &counters.cache_hits_disk;
+  if (tier == CacheTier::redis)
+    outcome = CacheOutcome::hit_redis, counter = &counters.cache_hits_redis;
+  if (tier == CacheTier::disk)
+    outcome = CacheOutcome::hit_disk, counter = &counters.cache_hits_disk;
   ++*counter;
   router_out::Deliver answer;
   for (size_t i = 0; i < response.choices.size(); ++i) {
     const CachedChoice& choice = response.choices[i];
-    std::vector<router_out::Piece> pieces =
-        replay(computation.request, static_cast<int32_t>(i), choice.tokens, choice.logprobs,
-               choice.finish);
+    std::vector<router_out::Piece> pieces = replay(computation.request, static_cast<int32_t>(i),
+                                                   choice.tokens, choice.logprobs, choice.finish);
     for (router_out::Piece& piece : pieces) {
       answer.timings.generated_tokens += static_cast<int32_t>(piece.tokens.size());
       answer.pieces.push_back(std::move(piece));

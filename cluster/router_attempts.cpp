@@ -1,4 +1,5 @@
-// Router: placing a computation on a group, what happens when the group fails it, planned moves, timers.
+// Router: placing a computation on a group, what happens when the group fails it, planned moves,
+// timers.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -232,11 +233,12 @@ void Router::State::expire(Computation& computation) {
     const bool room = computation.wait_for == WaitFor::room;
     const Duration most = room ? config.limits.queue_wait : config.limits.scaled(kGroupWaitMax);
     if (*computation.wait_since + most <= now) {
-      const Error full{ErrorCode::rate_limited,
-                       fmt::format("The queue of every group that serves '{}' stayed full for {} s; "
-                                   "try again later.",
-                                   computation.request.model, to_ms(most) / 1000),
-                       {}};
+      const Error full{
+          ErrorCode::rate_limited,
+          fmt::format("The queue of every group that serves '{}' stayed full for {} s; "
+                      "try again later.",
+                      computation.request.model, to_ms(most) / 1000),
+          {}};
       const Error none{ErrorCode::unavailable,
                        fmt::format("No group that serves '{}' became ready within {} s; try again "
                                    "later.",

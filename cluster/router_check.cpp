@@ -13,8 +13,9 @@ void check_choice(const ChoiceState& choice, const Computation& computation) {
   TROUPE_CHECK(!choice.finish_shown || choice.shown == choice.tokens.size(), choice.shown);
   TROUPE_CHECK(choice.logprobs.empty() || choice.logprobs.size() == choice.tokens.size(),
                choice.logprobs.size(), choice.tokens.size());
-  TROUPE_CHECK(choice.tokens.size() <= static_cast<size_t>(std::max(0, computation.request.max_new)),
-               choice.tokens.size());
+  TROUPE_CHECK(
+      choice.tokens.size() <= static_cast<size_t>(std::max(0, computation.request.max_new)),
+      choice.tokens.size());
 }
 
 void check_held(const Computation& computation) {

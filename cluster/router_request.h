@@ -1,5 +1,6 @@
-// State of one computation inside the Router: the answer being made, where, and who waits for it. Several clients
-// share a computation when they asked for the same thing. Pure data; owned by the Router machine.
+// State of one computation inside the Router: the answer being made, where, and who waits for it.
+// Several clients share a computation when they asked for the same thing. Pure data; owned by the
+// Router machine.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +26,9 @@ struct ChoiceState {
   size_t shown = 0;           ///< of tokens: delivered
   bool finish_shown = false;  ///< the end was delivered
   // of the current attempt
-  Time heard{};          ///< of the last chunk, or of the Enqueue
-  bool answered = false; ///< the group took the Enqueue
-  bool started = false;  ///< it gave tokens
+  Time heard{};           ///< of the last chunk, or of the Enqueue
+  bool answered = false;  ///< the group took the Enqueue
+  bool started = false;   ///< it gave tokens
 
   bool open() const { return finish == Finish::none; }
 };
@@ -79,7 +80,7 @@ struct Computation {
   Place place;
   AttemptId attempt;
 
-  int failures = 0;          ///< unplanned, since the budget was last earned back
+  int failures = 0;  ///< unplanned, since the budget was last earned back
   int tokens_since_failure = 0;
   std::optional<GroupId> failed_on;
   std::optional<Digest> numerics;  ///< of the tokens accepted so far

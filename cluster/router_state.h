@@ -1,4 +1,5 @@
-// Inside of the Router machine: its state, and what each part of it does. Included by the cluster/router*.cpp only.
+// Inside of the Router machine: its state, and what each part of it does. Included by the
+// cluster/router*.cpp only.
 #pragma once
 
 #include <map>
@@ -26,13 +27,14 @@ struct Router::State {
   PrefixAffinity affinity;
   JournalWriter journal;
   std::map<RequestId, Computation> computations;
-  std::map<RequestId, RequestId> clients;      ///< client -> computation
-  std::map<Digest, RequestId> by_key;          ///< cacheable computations that can be joined
+  std::map<RequestId, RequestId> clients;  ///< client -> computation
+  std::map<Digest, RequestId> by_key;      ///< cacheable computations that can be joined
   std::map<GroupId, std::set<RequestId>> placed;
-  std::vector<RequestId> waiting;              ///< for a group, oldest first
-  std::set<std::pair<Time, RequestId>> timers; ///< one entry a computation, at or before its next due moment
+  std::vector<RequestId> waiting;  ///< for a group, oldest first
+  std::set<std::pair<Time, RequestId>>
+      timers;  ///< one entry a computation, at or before its next due moment
   std::vector<RequestId> dirty;
-  int32_t sequences = 0;                       ///< choices over all clients
+  int32_t sequences = 0;  ///< choices over all clients
   size_t journal_bytes = 0;
   uint32_t attempt_counter = 0;
   bool draining = false, drained = false, retry_waiting = false, resync = false;
@@ -76,7 +78,7 @@ struct Router::State {
   void attempt_failed(Computation& computation, std::string_view why);
   void move_away(Computation& computation);
   void fail_lost(GroupId group);  ///< sequences its batcher no longer knows
-  void check_groups();        ///< after any news about groups: fail over what stood on dead ones
+  void check_groups();  ///< after any news about groups: fail over what stood on dead ones
   void move_from_draining();
   void expire(Computation& computation);
   Time next_due(const Computation& computation) const;

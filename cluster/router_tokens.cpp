@@ -54,8 +54,7 @@ void Router::State::on_chunk(const Place& place, const TokenChunk& chunk) {
   accept(*computation, choice, chunk);
 }
 
-void Router::State::accept(Computation& computation, ChoiceState& choice,
-                           const TokenChunk& chunk) {
+void Router::State::accept(Computation& computation, ChoiceState& choice, const TokenChunk& chunk) {
   choice.heard = now;
   choice.answered = true;
   computation.wait_since.reset();
@@ -245,8 +244,8 @@ void Router::State::send_whole_journal() {
   size_t bytes = 0;
   bool first = true;
   const auto send = [&] {
-    emit(router_out::Journal{journal.flush_whole(now, std::exchange(opened, {}),
-                                                 std::exchange(tokens, {}), first)});
+    emit(router_out::Journal{
+        journal.flush_whole(now, std::exchange(opened, {}), std::exchange(tokens, {}), first)});
     first = false;
     bytes = 0;
   };
