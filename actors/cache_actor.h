@@ -1,5 +1,6 @@
-// Shell of the response cache in a router process: the memory tier and, if configured, Redis behind it. Whatever goes
-// wrong here is a miss. Restarted in place when it fails; the memory tier outlives it.
+// Shell of the response cache in a router process: the memory tier and, if configured, Redis behind
+// it. Whatever goes wrong here is a miss. Restarted in place when it fails; the memory tier
+// outlives it.
 #pragma once
 
 #include <memory>

@@ -13,7 +13,6 @@ namespace troupe {
 
 namespace {
 
-
 RouterConfig router_config(const ChildStart& start) {
   RouterConfig config;
   config.boot = start.incarnation;
@@ -35,7 +34,7 @@ RouterActor::RouterActor(caf::actor_config& config, RouterActorConfig setup)
       setup_(std::move(setup)),
       machine_(router_config(setup_.start)),
       timer_(this),
-      dial_timer_(this),
+      dial_timer_(this, 1),
       second_(this) {
   die_on_exception(this, "router");
   cache_report_.id = setup_.start.node + "/cache";
@@ -67,7 +66,9 @@ caf::behavior RouterActor::make_behavior() {
   second_.arm();
   return {
       [this](const WireBytes& bytes) { on_bytes(bytes); },
-      [this](Local<BridgeSubmit>& submit) { feed(router_in::Submit{std::move(submit.value->request)}); },
+      [this](Local<BridgeSubmit>& submit) {
+        feed(router_in::Submit{std::move(submit.value->request)});
+      },
       [this](Local<BridgeGone>& gone) { feed(router_in::ClientGone{gone.value->id}); },
       [this](Local<BridgeUp>& up) {
         bridge_ = up.value->bridge;
@@ -79,7 +80,8 @@ caf::behavior RouterActor::make_behavior() {
           monitor(end.value->batcher);
           peers_[end.value->group] = Peer{end.value->incarnation, end.value->batcher};
         }
-        dial(dialer_in::Dialled{end.value->group, end.value->incarnation, static_cast<bool>(end.value->batcher)});
+        dial(dialer_in::Dialled{end.value->group, end.value->incarnation,
+                                static_cast<bool>(end.value->batcher)});
       },
       [this](tick_atom, uint64_t number) {
         if (timer_.fired(number)) {
@@ -89,7 +91,8 @@ caf::behavior RouterActor::make_behavior() {
         }
       },
       [this](second_atom) {
-        each_second();
+        push_state();
+        report();
         second_.arm();
       },
   };
@@ -97,7 +100,8 @@ caf::behavior RouterActor::make_behavior() {
 
 void RouterActor::start_cache() {
   const Time now = steady_now();
-  while (!cache_deaths_.empty() && now - cache_deaths_.front() >= kRestartWindow) cache_deaths_.pop_front();
+  while (!cache_deaths_.empty() && now - cache_deaths_.front() >= kRestartWindow)
+    cache_deaths_.pop_front();
   if (static_cast<int>(cache_deaths_.size()) > kRestartBudget) {
     setup_.exit(70);  // its budget is spent: a fresh process may fare better
     return;
@@ -122,7 +126,8 @@ void RouterActor::on_bytes(const WireBytes& bytes) {
         setup_.exit(70);
       }
     } else if (auto* table = std::get_if<RoutingTable>(&envelope->message)) {
-      for (const GroupEndpoint& endpoint : table->groups) group_models_[endpoint.group] = endpoint.model;
+      for (const GroupEndpoint& endpoint : table->groups)
+        group_models_[endpoint.group] = endpoint.model;
       dial(dialer_in::Routing{*table});
       feed(router_in::Routing{std::move(*table)});
       push_state();
@@ -172,7 +177,11 @@ void RouterActor::feed(const RouterInput& input) {
     } else if (auto* to = std::get_if<router_out::ToGroup>(&effect)) {
       auto peer = peers_.find(to->group);
       if (peer != peers_.end() && peer->second.incarnation == to->incarnation)
-        std::visit([&](auto& m) { send(peer->second.batcher, wire(setup_.start.incarnation, std::move(m))); }, to->message);
+        std::visit(
+            [&](auto& m) {
+              send(peer->second.batcher, wire(setup_.start.incarnation, std::move(m)));
+            },
+            to->message);
     } else if (auto* failure = std::get_if<router_out::Fail>(&effect)) {
       // Order within a request: what was delivered before goes first.
       if (bridge_ && !deliveries.empty()) bridge_->deliver(std::exchange(deliveries, {}));
@@ -211,7 +220,8 @@ void RouterActor::perform_dial(DialerEffect& effect) {
                    incarnation = order->incarnation](caf::actor batcher) {
       caf::anon_send(self, local(DialEnd{group, incarnation, std::move(batcher)}));
     };
-    request(setup_.middleman, kHandshakeTimeout, caf::connect_atom::value, order->socket, uint16_t{1})
+    request(setup_.middleman, kHandshakeTimeout, caf::connect_atom::value, order->socket,
+            uint16_t{1})
         .then(
             [answer](caf::node_id&, caf::strong_actor_ptr& peer, std::set<std::string>&) {
               answer(peer ? caf::actor_cast<caf::actor>(peer) : caf::actor());
@@ -241,7 +251,8 @@ void RouterActor::perform_dial(DialerEffect& effect) {
 
 void RouterActor::serve(const dialer_out::Bundle& bundle) {
   auto refuse = [&](const std::string& why) {
-    log_event(LogLevel::error, "a model can't be served", {{"model", bundle.endpoint.model}, {"why", why}});
+    log_event(LogLevel::error, "a model can't be served",
+              {{"model", bundle.endpoint.model}, {"why", why}});
   };
   if (sha256(bundle.bytes) != bundle.digest) return refuse("its bundle was damaged on the way");
   auto decoded = decode_bundle(bundle.bytes);
@@ -280,25 +291,32 @@ void RouterActor::push_state() {
     if (model.groups_ready > 0 && models_.contains(model.name)) continue;
     state.ready = false;
     if (state.reason.empty())
-      state.reason = fmt::format("model {}: {}", model.name, model.reason.empty() ? "the router is fetching its tokenizer" : model.reason);
+      state.reason =
+          fmt::format("model {}: {}", model.name,
+                      model.reason.empty() ? "the router is fetching its tokenizer" : model.reason);
   }
   if (state.models.empty()) state.reason = "the node has not told which models there are";
   if (draining_) state.reason = "draining";
+  const bool changed = std::exchange(serving_, state.ready) != state.ready;
   bridge_->set_state(std::move(state));
+  if (changed) report();
 }
 
-void RouterActor::each_second() {
-  push_state();
+void RouterActor::report() {
   ProcessReport report;
   report.process = setup_.start.process;
   report.incarnation = setup_.start.incarnation;
   const RouterStats stats = machine_.stats();
+  report.serving = serving_;
   report.requests_running = stats.queued + stats.running;
-  report.actors.push_back({setup_.start.process, Role::router, 0, "", mailbox().size(), second_.lateness(), {}});
+  report.actors.push_back(
+      {setup_.start.process, Role::router, 0, "", mailbox().size(), second_.lateness(), {}});
   report.actors.push_back(cache_report_);
   to_node(std::move(report));
 }
 
-void RouterActor::to_node(Message message) { send(setup_.node, wire(setup_.start.incarnation, std::move(message))); }
+void RouterActor::to_node(Message message) {
+  send(setup_.node, wire(setup_.start.incarnation, std::move(message)));
+}
 
 }  // namespace troupe

@@ -1,9 +1,9 @@
-// Shell of the Router and GroupDialer machines in a router process: the bridge on one side, the node and the groups'
-// batchers on the other.
+// Shell of the Router and GroupDialer machines in a router process: the bridge on one side, the
+// node and the groups' batchers on the other.
 #pragma once
 
-#include <functional>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -58,7 +58,7 @@ class RouterActor : public caf::event_based_actor {
   void perform_dial(DialerEffect& effect);
   void serve(const dialer_out::Bundle& bundle);
   void push_state();
-  void each_second();
+  void report();
   void start_cache();
   void to_node(Message message);
 
@@ -77,7 +77,7 @@ class RouterActor : public caf::event_based_actor {
   std::map<GroupId, std::pair<std::string, GroupStatus>> statuses_;
   std::map<std::string, std::shared_ptr<const ServedModel>> models_;
   std::map<GroupId, std::string> group_models_;
-  bool draining_ = false, drained_ = false;
+  bool draining_ = false, drained_ = false, serving_ = false;
   uint64_t dropped_ = 0;
 };
 
@@ -85,7 +85,9 @@ class RouterActor : public caf::event_based_actor {
 class ActorSink final : public RequestSink {
  public:
   explicit ActorSink(caf::actor router) : router_(std::move(router)) {}
-  void submit(ClientRequest request) override { caf::anon_send(router_, local(BridgeSubmit{std::move(request)})); }
+  void submit(ClientRequest request) override {
+    caf::anon_send(router_, local(BridgeSubmit{std::move(request)}));
+  }
   void client_gone(RequestId id) override { caf::anon_send(router_, local(BridgeGone{id})); }
 
  private:

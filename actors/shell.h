@@ -17,7 +17,9 @@ namespace troupe {
 /// when it fires.
 class TickTimer {
  public:
-  explicit TickTimer(caf::event_based_actor* self) : self_(self) {}
+  /// Timers of one actor differ in `kind`.
+  explicit TickTimer(caf::event_based_actor* self, uint8_t kind = 0)
+      : self_(self), number_(uint64_t{kind} << 56) {}
 
   void arm(std::optional<Time> deadline) {
     if (!deadline) return;
@@ -37,7 +39,7 @@ class TickTimer {
  private:
   caf::event_based_actor* self_;
   std::optional<Time> armed_;
-  uint64_t number_ = 0;
+  uint64_t number_;
 };
 
 /// Measures how late a self-tick of one second arrives: the age of the mailbox (CAF 0.17.6 has no

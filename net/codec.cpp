@@ -461,6 +461,7 @@ void put(wire::ProcessReport* to, const ProcessReport& from) {
   }
   for (const GroupStatus& group : from.groups) put(to->add_groups(), group);
   to->set_requests_running(from.requests_running);
+  to->set_serving(from.serving);
   to->set_describe(from.describe);
 }
 ProcessReport take(const wire::ProcessReport& from) {
@@ -479,6 +480,7 @@ ProcessReport take(const wire::ProcessReport& from) {
   }
   for (const auto& group : from.groups()) to.groups.push_back(take(group));
   to.requests_running = from.requests_running();
+  to.serving = from.serving();
   to.describe = from.describe();
   return to;
 }
