@@ -3,6 +3,7 @@
 // scripts/golden/tokenizer_goldens.py.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <charconv>
 #include <fstream>
 #include <sstream>
@@ -113,13 +114,27 @@ void compare(const Tokenizer& tokenizer, const std::string& name, const std::str
   CHECK(wrong == 0);
 }
 
+/// Bytes no token stands for: SmolLM2's vocabulary lacks most control characters, which are lost.
+std::string bytes_without_token(const Tokenizer& tokenizer) {
+  std::array<bool, 256> has{};
+  for (int32_t id = 0; id < tokenizer.vocab(); ++id)
+    if (const auto bytes = tokenizer.bytes_of(TokenId(id)); bytes.size() == 1)
+      has[static_cast<uint8_t>(bytes[0])] = true;
+  std::string out;
+  for (size_t byte = 0; byte < has.size(); ++byte)
+    if (!has[byte]) out += static_cast<char>(byte);
+  return out;
+}
+
 /// Text comes back from its own ids, whatever the oracles say.
 void round_trip(const Tokenizer& tokenizer, const std::string& name) {
+  const std::string lost = bytes_without_token(tokenizer);
   size_t checked = 0;
   for (const std::string& line : lines_of("corpus.txt")) {
     const std::string text = unescaped(line);
     if (tokenizer.spec().kind == TokenizerKind::spm_bpe && text.find("\u2581") != std::string::npos)
       continue;  // U+2581 is the space of these vocabularies
+    if (text.find_first_of(lost) != std::string::npos) continue;
     const std::string back = tokenizer.decode(tokenizer.encode(text, SpecialText::plain));
     if (tokenizer.spec().nfc && back != text) {
       // Normalised: then encoding once more changes nothing.
