@@ -92,7 +92,8 @@ inline constexpr int32_t kHiddenMax = 1 << 17, kFfnMax = 1 << 20, kVocabMax = 1 
 inline constexpr size_t kTemplateBytesMax = kMiB;
 inline constexpr size_t kTemplateOutputBytesMax = 8 * kMiB;
 inline constexpr int64_t kTemplateStepsMax = 4'000'000;  ///< evaluated nodes of one rendering
-inline constexpr int kTemplateDepthMax = 100;
+inline constexpr int kTemplateDepthMax = 100;      ///< nested blocks, expressions, macro calls, lists in lists
+inline constexpr int kTemplateNestingMax = 1'500;  ///< evaluations inside one another; bounds the stack to ~2 MiB
 
 // -- cache ------------------------------------------------------------------------------------------------
 inline constexpr int64_t kResponseCacheBytes = 64 * kMiB;
