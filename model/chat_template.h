@@ -1,6 +1,6 @@
-// Renders conversations with a model's own Jinja chat template: a subset of Jinja2 with bounded loops, depth and
-// output. Immutable after parse(); any thread may render. Oracle in the tests: PyPI jinja2, sandboxed, with
-// trim_blocks and lstrip_blocks.
+// Renders conversations with a model's own Jinja chat template: a subset of Jinja2 with bounded
+// loops, depth and output. Immutable after parse(); any thread may render. Oracle in the tests:
+// PyPI jinja2, sandboxed, with trim_blocks and lstrip_blocks.
 #pragma once
 
 #include <chrono>
@@ -44,13 +44,13 @@ struct TemplateMember {
 
 class ChatTemplate {
  public:
-  /// invalid_argument for what Jinja2 cannot read either; `unsupported` names the construct (tag, filter, test,
-  /// method) and its line; too_large beyond kTemplateBytesMax or kTemplateDepthMax.
+  /// invalid_argument for what Jinja2 cannot read either; `unsupported` names the construct (tag,
+  /// filter, test, method) and its line; too_large beyond kTemplateBytesMax or kTemplateDepthMax.
   static Result<ChatTemplate> parse(std::string_view source);
 
   /// `globals`: messages, tools, bos_token, eos_token, add_generation_prompt, ... A template's own
-  /// raise_exception() and type errors give invalid_argument with its message; bounds give too_large.
-  /// strftime_now() formats `now`, in UTC.
+  /// raise_exception() and type errors give invalid_argument with its message; bounds give
+  /// too_large. strftime_now() formats `now`, in UTC.
   Result<std::string> render(const std::vector<TemplateMember>& globals,
                              std::chrono::sys_seconds now) const;
   /// At the present time.
