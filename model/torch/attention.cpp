@@ -33,7 +33,7 @@ Attention::Attention(const ModelSpec& spec, std::span<const SequenceRows> sequen
       const SequenceRows rows{sequence.row0 + at, std::min(kTileRowsMax, sequence.n_rows - at),
                               sequence.pos0 + at, sequence.table};
       at::Tensor mask = at::empty({rows.n_rows, rows.end()}, at::kFloat);
-      float* cell = mask.mutable_data_ptr<float>();
+      float* cell = mask.data_ptr<float>();
       for (int32_t pos = rows.pos0; pos < rows.end(); ++pos)
         for (int32_t seen = 0; seen < rows.end(); ++seen)
           *cell++ =
@@ -78,8 +78,8 @@ void Attention::attend_rows(int32_t layer, const KvTensors& kv, const at::Tensor
   // Below some 10 us of work another thread only costs.
   const int64_t per_task = std::max<int64_t>(1, longest_ * group * hd);
   const int64_t grain = std::max<int64_t>(1, 100'000 / per_task);
-  const float* q_data = q.const_data_ptr<float>();
-  float* out_data = out.mutable_data_ptr<float>();
+  const float* q_data = q.data_ptr<float>();
+  float* out_data = out.data_ptr<float>();
   const int64_t q_stride = q.stride(0), out_stride = out.stride(0);
   at::parallel_for(0, tasks, grain, [&](int64_t begin, int64_t end) {
     std::vector<float> scores(static_cast<size_t>(longest_));

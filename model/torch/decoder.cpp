@@ -35,7 +35,7 @@ std::span<float> row_of(const at::Tensor& tensor, int64_t row) {
 }
 
 std::span<const float> values(const at::Tensor& vector) {
-  return {vector.const_data_ptr<float>(), static_cast<size_t>(vector.numel())};
+  return {vector.data_ptr<float>(), static_cast<size_t>(vector.numel())};
 }
 
 /// out = rms_norm(x) row by row

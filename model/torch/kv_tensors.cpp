@@ -56,13 +56,13 @@ KvTensors::Gathered KvTensors::gather(int32_t layer, std::span<const int32_t> ta
 PagedHead KvTensors::head(int32_t layer, int32_t kv_head) const {
   const Layer& from = layers_[static_cast<size_t>(layer)];
   const int64_t offset = int64_t{kv_head} * kBlockPositions * head_dim_;
-  return {from.k.const_data_ptr<float>() + offset, from.v.const_data_ptr<float>() + offset,
+  return {from.k.data_ptr<float>() + offset, from.v.data_ptr<float>() + offset,
           int64_t{n_kv_heads_} * kBlockPositions * head_dim_, head_dim_};
 }
 
 std::span<float> KvTensors::block_of(at::Tensor& tensor, int32_t kv_head, int32_t block) const {
   const int64_t size = int64_t{kBlockPositions} * head_dim_;
-  return {tensor.mutable_data_ptr<float>() + (int64_t{block} * n_kv_heads_ + kv_head) * size,
+  return {tensor.data_ptr<float>() + (int64_t{block} * n_kv_heads_ + kv_head) * size,
           static_cast<size_t>(size)};
 }
 
