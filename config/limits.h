@@ -23,9 +23,15 @@ inline constexpr Duration kHttpIdleTimeout = 75s;            ///< keep-alive; ab
 inline constexpr Duration kHttpWriteTimeout = 30s;           ///< a reader that takes nothing for so long is cut
 inline constexpr size_t kHttpConnectionsMax = 12'000;        ///< below the usual 20,000 descriptors
 inline constexpr size_t kHttpConnectionsPerAddressMax = 1'024;
-inline constexpr size_t kHttpPipelineMax = 16;         ///< requests read ahead on one connection
+inline constexpr size_t kHttpReadAheadBytesMax = 64 * kKiB;  ///< pipelined bytes of one connection; then TCP pushes back
+inline constexpr Duration kHttpTick = 100ms;                 ///< how exactly timeouts of connections are kept
+inline constexpr Duration kHttpLinger = 2s;  ///< to let a client read its last answer before a reset could destroy it
+inline constexpr size_t kHttpRefusalsMax = 64;         ///< refused connections told so at a time; more are just closed
 inline constexpr size_t kStreamBufferBytesMax = kMiB;  ///< unsent bytes of one stream; then it is cancelled
 inline constexpr Duration kSseKeepAlive = 10s;         ///< idle proxies cut at 50 s and more
+inline constexpr Duration kStreamHeadDelay = 100ms;    ///< an admission error within it is a real status, not in band
+inline constexpr size_t kInlineParseBytesMax = 32 * kKiB;  ///< bigger bodies are parsed and tokenised on a worker
+inline constexpr size_t kParseQueueMax = 64;           ///< bodies waiting for that worker (<= 4 MiB each); then 429
 inline constexpr int kJsonDepthMax = 64;
 
 // -- request ----------------------------------------------------------------------------------------------
