@@ -1,5 +1,6 @@
-// Draws tokens from logits: numerics.md N13-N15. Pure functions of (logits, slot state, absolute position), so any
-// worker redraws the same token. Philox4x32-10 (Salmon et al. 2011) keyed by seed.
+// Draws tokens from logits: numerics.md N13-N15. Pure functions of (logits, slot state, absolute
+// position), so any worker redraws the same token. Philox4x32-10 (Salmon et al. 2011) keyed by
+// seed.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace troupe {
 /// Raw log-probability of one token and the best alternatives (ties to the lowest id).
 struct Drawn {
   int32_t token = 0;
-  float logprob = 0;              ///< of `token`, from raw logits (before penalties and temperature)
+  float logprob = 0;  ///< of `token`, from raw logits (before penalties and temperature)
   std::vector<TokenLogprob> top;  ///< n_logprobs entries, best first
   bool nonfinite = false;         ///< a logit was NaN or infinite; token is then meaningless
 };
@@ -40,7 +41,8 @@ class SamplerSlot {
   std::unordered_map<int32_t, Count> counts_;  ///< only when a penalty is set
 };
 
-/// log softmax of raw logits for `token`, by N14: blocks of 256 ids, double accumulation across blocks.
+/// log softmax of raw logits for `token`, by N14: blocks of 256 ids, double accumulation across
+/// blocks.
 struct LogNormaliser {
   float max = 0;
   double log_total = 0;
