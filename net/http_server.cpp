@@ -573,9 +573,12 @@ class Server final : public HttpServer {
       return fail(ErrorCode::invalid_argument, "The HTTP server was given a descriptor that is no TCP listener.");
     }
     acceptor_.non_blocking(true, ec);
+    return {};
+  }
+
+  void run() override {
     accept();
     thread_ = std::thread([hub = hub_] { hub->io.run(); });
-    return {};
   }
 
   void post(std::move_only_function<void()> work) override {
@@ -690,7 +693,7 @@ class Server final : public HttpServer {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerConfig config, HttpHandler& handler) {
+Result<std::unique_ptr<HttpServer>> HttpServer::make(HttpServerConfig config, HttpHandler& handler) {
   std::shared_ptr<const TlsContext> tls;
   if (!config.tls_certificate.empty()) {
     auto loaded = TlsContext::load(config.tls_certificate, config.tls_key);

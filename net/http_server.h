@@ -64,9 +64,12 @@ struct HttpServerStats {
 
 class HttpServer {
  public:
-  /// `handler` must outlive the server.
-  static Result<std::unique_ptr<HttpServer>> start(HttpServerConfig config, HttpHandler& handler);
+  /// Checks listener and certificate. `handler` must outlive the server.
+  static Result<std::unique_ptr<HttpServer>> make(HttpServerConfig config, HttpHandler& handler);
   virtual ~HttpServer() = default;  ///< closes all connections without telling on_gone, joins the thread
+
+  /// Accepts from now on. Once.
+  virtual void run() = 0;
 
   /// Runs `work` on the io thread, then flushes what it wrote. Any thread.
   virtual void post(std::move_only_function<void()> work) = 0;
