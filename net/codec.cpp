@@ -515,6 +515,7 @@ JournalOpen take(const wire::JournalOpen& from) {
 void put(wire::JournalAppend* to, const JournalAppend& from) {
   to->set_router(from.router.value);
   to->set_number(from.number);
+  to->set_whole(from.whole);
   for (const JournalOpen& open : from.opened) put(to->add_opened(), open);
   for (const JournalTokens& tokens : from.tokens) {
     auto* t = to->add_tokens();
@@ -528,6 +529,7 @@ JournalAppend take(const wire::JournalAppend& from) {
   JournalAppend to;
   to.router = Incarnation(from.router());
   to.number = from.number();
+  to.whole = from.whole();
   for (const auto& open : from.opened()) to.opened.push_back(take(open));
   for (const auto& t : from.tokens())
     to.tokens.push_back({take(t.key()), t.seq(), take_tokens(t.tokens())});

@@ -69,7 +69,7 @@ inline std::vector<Message> wire_samples() {
                     {status},
                     7,
                     "torch"},
-      JournalAppend{Incarnation(12), 3, {open}, {{key, 5, tokens}}, {key.id}},
+      JournalAppend{Incarnation(12), 3, true, {open}, {{key, 5, tokens}}, {key.id}},
       JournalAck{Incarnation(12), 3},
       JournalRead{key.id},
       JournalEntry{key.id, true, open, {tokens, {}}},
