@@ -87,7 +87,8 @@ struct Cancel {
 // -- batcher -> router -------------------------------------------------------------------------------------------
 
 /// Tokens of one sequence from one step. `seq` counts the answer's tokens: the index of tokens[0] in the whole
-/// answer (== accepted.size() at first), so a repeated or missing chunk shows.
+/// answer (== accepted.size() at first), so a repeated or missing chunk shows. A stop id ends the answer and is not
+/// part of it: such a chunk has finish == stop and may have no token.
 struct TokenChunk {
   SequenceKey key;
   AttemptId attempt;
