@@ -143,8 +143,8 @@ void Batcher::State::enqueue(Time now, RouterId router, const Enqueue& request, 
   if (const Finish finish = finish_of(*sequence); finish != Finish::none) {
     TokenChunk chunk = make_chunk(*sequence, now);
     chunk.finish = finish;
-    out.push_back(batcher_out::ToRouter{
-        router, TokenBatch{config.generation, StepId(steps_started), {std::move(chunk)}}});
+    out.push_back(
+        batcher_out::ToRouter{router, TokenBatch{config.generation, StepId{}, {std::move(chunk)}}});
     return;
   }
   ++arrivals;

@@ -106,7 +106,7 @@ struct TokenChunk {
 /// One batched message per step and direction.
 struct TokenBatch {
   Generation generation;
-  StepId step;
+  StepId step;  ///< from 1; 0: an answer that was complete as it came
   std::vector<TokenChunk> chunks;
   bool operator==(const TokenBatch&) const = default;
 };
