@@ -1,6 +1,7 @@
-// Which KV block holds which full block of tokens after which prefix. A key is SHA-256 over (key of the prefix,
-// tokens of the block); the key of the empty prefix is root(), which separates numerics, adapters and tenants.
-// Equal keys mean equal prefixes, so a hit is exact. Owned by one Batcher; not thread-safe.
+// Which KV block holds which full block of tokens after which prefix. A key is SHA-256 over (key of
+// the prefix, tokens of the block); the key of the empty prefix is root(), which separates
+// numerics, adapters and tenants. Equal keys mean equal prefixes, so a hit is exact. Owned by one
+// Batcher; not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,8 @@ class PrefixIndex {
   std::vector<BlockId> match(std::span<const Digest> chain) const;
   bool contains(const Digest& key) const { return by_key_.contains(key); }
 
-  /// False and no change when the key is known already, the block is in use for another key, or the index holds
-  /// kPrefixBlocksMax entries.
+  /// False and no change when the key is known already, the block is in use for another key, or the
+  /// index holds kPrefixBlocksMax entries.
   bool insert(const Digest& key, BlockId block);
   /// Its block was evicted. Unknown blocks are ignored.
   void erase(BlockId block);

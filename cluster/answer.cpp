@@ -14,7 +14,8 @@ bool within(int64_t offset, int64_t count, size_t size) {
 
 bool answers(const Slice& asked, const SliceOut& got, const StepOutput& output, int32_t vocab) {
   const int32_t rows = asked.out == Out::none ? 0 : asked.n_rows - asked.out_row0;
-  if (got.slot != asked.slot || !within(got.top_off, int64_t{rows} * got.n_top, output.top.size())) return false;
+  if (got.slot != asked.slot || !within(got.top_off, int64_t{rows} * got.n_top, output.top.size()))
+    return false;
   if (asked.out == Out::score) return within(got.score_off, rows, output.scores.size());
   if (asked.out != Out::sample) return true;
   if (got.n_tokens != rows || !within(got.tok_off, rows, output.tokens.size()) ||
@@ -36,28 +37,7 @@ bool is_stop(const Sequence& sequence, TokenId token) {
          std::ranges::find(r.stop_ids, token) != r.stop_ids.end();
 }
 
-}  // namespace
-
-Result<void> check_output(const StepPlan& plan, const StepOutput& output, int32_t vocab) {
-  if (output.slices.size() != plan.slices.size()) {
-    return fail(ErrorCode::internal, fmt::format("Step {} answered {} sequences instead of {}: the group starts anew.",
-                                                 plan.key.step, output.slices.size(), plan.slices.size()));
-  }
-  for (size_t i = 0; i < plan.slices.size(); ++i) {
-    if (output.slices[i].flags & kNonfinite) {
-      return fail(ErrorCode::internal,
-                  fmt::format("Step {} gave logits that are not finite: the group starts anew.", plan.key.step));
-    }
-    if (!answers(plan.slices[i], output.slices[i], output, vocab)) {
-      return fail(ErrorCode::internal,
-                  fmt::format("Step {} gave an output that does not answer its plan: the group starts anew.",
-                              plan.key.step));
-    }
-  }
-  return {};
-}
-
-TokenChunk make_chunk(Sequence& sequence, Time now) {
+TokenChunk make_chunk(const Sequence& sequence, Time now) {
   TokenChunk chunk{.key = sequence.request.key,
                    .attempt = sequence.request.attempt,
                    .seq = static_cast<uint64_t>(sequence.answer_size())};
@@ -69,18 +49,46 @@ TokenChunk make_chunk(Sequence& sequence, Time now) {
   return chunk;
 }
 
-Finish finish_of(const Sequence& sequence) {
-  return !sequence.scoring() && sequence.size() >= sequence.size_max ? Finish::length : Finish::none;
+}  // namespace
+
+Result<void> check_output(const StepPlan& plan, const StepOutput& output, int32_t vocab) {
+  if (output.slices.size() != plan.slices.size()) {
+    return fail(ErrorCode::internal,
+                fmt::format("Step {} answered {} sequences instead of {}: the group starts anew.",
+                            plan.key.step, output.slices.size(), plan.slices.size()));
+  }
+  for (size_t i = 0; i < plan.slices.size(); ++i) {
+    if (output.slices[i].flags & kNonfinite) {
+      return fail(ErrorCode::internal,
+                  fmt::format("Step {} gave logits that are not finite: the group starts anew.",
+                              plan.key.step));
+    }
+    if (!answers(plan.slices[i], output.slices[i], output, vocab)) {
+      return fail(
+          ErrorCode::internal,
+          fmt::format(
+              "Step {} gave an output that does not answer its plan: the group starts anew.",
+              plan.key.step));
+    }
+  }
+  return {};
 }
 
-TokenChunk apply_output(Sequence& sequence, const StepPlan& plan, const StepOutput& output, size_t i, Time now) {
+Finish finish_of(const Sequence& sequence) {
+  return !sequence.scoring() && sequence.size() >= sequence.size_max ? Finish::length
+                                                                     : Finish::none;
+}
+
+TokenChunk apply_output(Sequence& sequence, const StepPlan& plan, const StepOutput& output,
+                        size_t i, Time now) {
   const Slice& asked = plan.slices[i];
   const SliceOut& got = output.slices[i];
   TokenChunk chunk = make_chunk(sequence, now);
   if (asked.out == Out::score) {
     for (int32_t row = 0; row < asked.n_rows - asked.out_row0; ++row) {
-      sequence.prompt_logprobs.push_back(logprobs_of(output.scores[static_cast<size_t>(got.score_off + row)], output,
-                                                     got.top_off + row * got.n_top, got.n_top));
+      sequence.prompt_logprobs.push_back(
+          logprobs_of(output.scores[static_cast<size_t>(got.score_off + row)], output,
+                      got.top_off + row * got.n_top, got.n_top));
     }
   } else if (asked.out == Out::sample) {
     const auto at = static_cast<size_t>(got.tok_off);

@@ -19,7 +19,8 @@ namespace troupe {
 namespace {
 
 ScheduleConfig schedule_config(const BatcherConfig& c) {
-  // The last block and slot are the canary's. With no more sequences than rows, each that decodes gets its row.
+  // The last block and slot are the canary's. With no more sequences than rows, each that decodes
+  // gets its row.
   return ScheduleConfig{.numerics_id = c.numerics_id,
                         .blocks = c.kv_blocks - 1,
                         .slots = std::min(c.max_slots - 1, c.max_rows),
@@ -83,7 +84,8 @@ struct Batcher::State {
   std::optional<int32_t> canary_token;
 };
 
-// -- routers -----------------------------------------------------------------------------------------------------
+// -- routers
+// -----------------------------------------------------------------------------------------------------
 
 void Batcher::State::on(Time now, const batcher_in::FromRouter& in, BatcherEffects& out) {
   if (const auto* request = std::get_if<Enqueue>(&in.message)) {
@@ -103,29 +105,36 @@ void Batcher::State::on(Time, const batcher_in::RouterLost& in, BatcherEffects&)
 
 std::optional<Error> Batcher::State::refusal(const Enqueue& request) const {
   if (phase == Phase::dead) {
-    return Error{ErrorCode::aborted, "The group's generation has failed: place the request on another group."};
+    return Error{ErrorCode::aborted,
+                 "The group's generation has failed: place the request on another group."};
   }
   if (request.generation != config.generation || request.weights_id != config.weights_id) {
     return Error{ErrorCode::aborted,
-                 "The request was meant for another generation or other weights of this group: look up the routing "
+                 "The request was meant for another generation or other weights of this group: "
+                 "look up the routing "
                  "table and place it again."};
   }
   if (phase != Phase::serving) {
-    return Error{ErrorCode::unavailable, "The group is draining: place the request on another group."};
+    return Error{ErrorCode::unavailable,
+                 "The group is draining: place the request on another group."};
   }
   if (request.deadline_left <= Duration{}) {
-    return Error{ErrorCode::deadline_exceeded, "The request's deadline passed before it reached the group."};
+    return Error{ErrorCode::deadline_exceeded,
+                 "The request's deadline passed before it reached the group."};
   }
   if (schedule.waiting() >= static_cast<size_t>(config.queue_max)) {
     return Error{ErrorCode::rate_limited,
-                 fmt::format("{} sequences wait in this group already: try again later.", schedule.waiting())};
+                 fmt::format("{} sequences wait in this group already: try again later.",
+                             schedule.waiting())};
   }
   return std::nullopt;
 }
 
-void Batcher::State::enqueue(Time now, RouterId router, const Enqueue& request, BatcherEffects& out) {
+void Batcher::State::enqueue(Time now, RouterId router, const Enqueue& request,
+                             BatcherEffects& out) {
   const auto refuse = [&](Error error) {
-    out.push_back(batcher_out::ToRouter{router, Refused{request.key, request.attempt, std::move(error)}});
+    out.push_back(
+        batcher_out::ToRouter{router, Refused{request.key, request.attempt, std::move(error)}});
   };
   if (auto known = sequences.find(request.key); known != sequences.end()) {
     if (!is_newer(request.attempt, known->second->request.attempt)) {
@@ -140,13 +149,15 @@ void Batcher::State::enqueue(Time now, RouterId router, const Enqueue& request, 
                             .positions_max = (config.kv_blocks - 1) * kBlockPositions};
   auto sequence = take_in(request, router, arrivals, now, limits);
   if (!sequence) return refuse(std::move(sequence.error()));
-  if (const Finish finish = finish_of(*sequence); finish != Finish::none) {
-    TokenChunk chunk = make_chunk(*sequence, now);
-    chunk.finish = finish;
-    out.push_back(
-        batcher_out::ToRouter{router, TokenBatch{config.generation, StepId{}, {std::move(chunk)}}});
-    return;
-  }
+  // The first chunk says that the request was taken; it is not part of a step.
+  TokenChunk taken{.key = request.key,
+                   .attempt = request.attempt,
+                   .seq = request.accepted.size(),
+                   .finish = finish_of(*sequence)};
+  const bool over = taken.finish != Finish::none;
+  out.push_back(
+      batcher_out::ToRouter{router, TokenBatch{config.generation, StepId{}, {std::move(taken)}}});
+  if (over) return;
   ++arrivals;
   auto owned = std::make_unique<Sequence>(std::move(*sequence));
   deadlines.emplace(owned->deadline, request.key);
@@ -165,7 +176,8 @@ void Batcher::State::cancel(const Cancel& request, BatcherEffects& out) {
 
 bool Batcher::State::in_flight(const Sequence& sequence) const {
   if (!flight) return false;
-  return std::ranges::any_of(flight->picks, [&](const Pick& pick) { return pick.sequence == &sequence; });
+  return std::ranges::any_of(flight->picks,
+                             [&](const Pick& pick) { return pick.sequence == &sequence; });
 }
 
 void Batcher::State::leave(const SequenceKey& key) {
@@ -186,20 +198,24 @@ void Batcher::State::expire(Time now, BatcherEffects& out) {
     out.push_back(batcher_out::ToRouter{
         sequence.router,
         Refused{key, sequence.request.attempt,
-                Error{ErrorCode::deadline_exceeded, "The request's deadline passed before its answer was complete."}}});
+                Error{ErrorCode::deadline_exceeded,
+                      "The request's deadline passed before its answer was complete."}}});
     leave(key);
   }
 }
 
-// -- steps -------------------------------------------------------------------------------------------------------
+// -- steps
+// -------------------------------------------------------------------------------------------------------
 
 void Batcher::State::on(Time now, const batcher_in::StepDone& in, BatcherEffects& out) {
-  if (!flight || !in.output || in.output->key != flight->plan->key || in.output->plan_hash != flight->plan->hash) {
+  if (!flight || !in.output || in.output->key != flight->plan->key ||
+      in.output->plan_hash != flight->plan->hash) {
     out.push_back(batcher_out::Drop{"stale_step"});
     return;
   }
   const Flight done = *std::exchange(flight, std::nullopt);
-  if (auto sound = check_output(*done.plan, *in.output, config.vocab); !sound) return fault(sound.error(), out);
+  if (auto sound = check_output(*done.plan, *in.output, config.vocab); !sound)
+    return fault(sound.error(), out);
   if (done.picks.empty()) {
     if (auto error = judge_canary(*in.output)) return fault(std::move(*error), out);
   }
@@ -209,13 +225,15 @@ void Batcher::State::on(Time now, const batcher_in::StepDone& in, BatcherEffects
   apply(now, done, *in.output, out);
 }
 
-void Batcher::State::apply(Time now, const Flight& done, const StepOutput& output, BatcherEffects& out) {
+void Batcher::State::apply(Time now, const Flight& done, const StepOutput& output,
+                           BatcherEffects& out) {
   std::map<RouterId, TokenBatch> batches;
   for (size_t i = 0; i < done.picks.size(); ++i) {
     Sequence& sequence = *done.picks[i].sequence;
     schedule.computed(done.picks[i]);
     const SequenceKey key = sequence.request.key;
-    if (auto at = sequences.find(key); at == sequences.end() || at->second.get() != &sequence) continue;
+    if (auto at = sequences.find(key); at == sequences.end() || at->second.get() != &sequence)
+      continue;
     TokenChunk chunk = apply_output(sequence, *done.plan, output, i, now);
     const bool over = chunk.finish != Finish::none;
     if (over || !chunk.tokens.empty()) {
@@ -229,7 +247,8 @@ void Batcher::State::apply(Time now, const Flight& done, const StepOutput& outpu
   for (auto& sequence : leaving) schedule.remove(*sequence);
   leaving.clear();
   run_next(now, out);  // first: the device is idle
-  for (auto& [router, batch] : batches) out.push_back(batcher_out::ToRouter{router, std::move(batch)});
+  for (auto& [router, batch] : batches)
+    out.push_back(batcher_out::ToRouter{router, std::move(batch)});
 }
 
 std::optional<Error> Batcher::State::judge_canary(const StepOutput& output) {
@@ -237,7 +256,8 @@ std::optional<Error> Batcher::State::judge_canary(const StepOutput& output) {
   if (!canary_token) canary_token = token;
   if (token == *canary_token) return std::nullopt;
   return Error{ErrorCode::internal,
-               "The canary step drew another token than before: the group's memory is damaged and it starts anew."};
+               "The canary step drew another token than before: the group's memory is damaged and "
+               "it starts anew."};
 }
 
 void Batcher::State::on(Time, const batcher_in::StepFailed& in, BatcherEffects& out) {
@@ -251,8 +271,8 @@ void Batcher::State::on(Time, const batcher_in::StepFailed& in, BatcherEffects& 
 void Batcher::State::watch(Time now, BatcherEffects& out) {
   if (!flight || now < flight->started + flight->limit) return;
   fault(Error{ErrorCode::deadline_exceeded,
-              fmt::format("Step {} of {} rows took longer than {} ms: the group starts anew.", flight->plan->key.step,
-                          flight->rows, to_ms(flight->limit))},
+              fmt::format("Step {} of {} rows took longer than {} ms: the group starts anew.",
+                          flight->plan->key.step, flight->rows, to_ms(flight->limit))},
         out);
 }
 
@@ -268,7 +288,8 @@ void Batcher::State::fault(Error error, BatcherEffects& out) {
     out.push_back(batcher_out::ToRouter{
         sequence->router,
         Refused{key, sequence->request.attempt,
-                Error{ErrorCode::aborted, "The group's generation has failed: place the request on another group."}}});
+                Error{ErrorCode::aborted,
+                      "The group's generation has failed: place the request on another group."}}});
   }
   sequences.clear();
 }
@@ -295,7 +316,8 @@ void Batcher::State::run_next(Time now, BatcherEffects& out) {
   } else if (canary_due(now)) {
     std::vector<int32_t> close = schedule.take_closed();
     if (canary_token) close.push_back(config.max_slots - 1);
-    launch(now, build_canary(key, config.max_slots - 1, config.kv_blocks - 1, std::move(close)), {}, out);
+    launch(now, build_canary(key, config.max_slots - 1, config.kv_blocks - 1, std::move(close)), {},
+           out);
   }
 }
 
@@ -303,11 +325,13 @@ void Batcher::State::launch(Time now, StepPlan plan, std::vector<Pick> picks, Ba
   ++steps_started;
   prev_hash = plan.hash;
   const auto rows = static_cast<int32_t>(plan.tokens.size());
-  flight = Flight{std::make_shared<const StepPlan>(std::move(plan)), std::move(picks), rows, now, pace.limit(rows)};
+  flight = Flight{std::make_shared<const StepPlan>(std::move(plan)), std::move(picks), rows, now,
+                  pace.limit(rows)};
   out.push_back(batcher_out::RunStep{flight->plan, flight->limit});
 }
 
-// -- the machine -------------------------------------------------------------------------------------------------
+// -- the machine
+// -------------------------------------------------------------------------------------------------
 
 Batcher::Batcher(BatcherConfig config) : state_(std::make_unique<State>(std::move(config))) {}
 Batcher::~Batcher() = default;
@@ -337,40 +361,45 @@ std::optional<Time> Batcher::deadline() const {
 GroupStatus Batcher::status(Time now) const {
   const State& s = *state_;
   const BlockPool& pool = s.schedule.books().pool();
-  return GroupStatus{.group = s.config.group,
-                     .generation = s.config.generation,
-                     .steps_done = s.steps_done,
-                     .last_step_age = s.last_done ? now - *s.last_done : Duration{},
-                     .step_running = s.flight ? now - s.flight->started : Duration{},
-                     .step_p99 = s.pace.p99(),
-                     .queued = static_cast<int32_t>(s.schedule.waiting()),
-                     .running = static_cast<int32_t>(s.schedule.running()),
-                     .queued_tokens = s.schedule.rows_queued(),
-                     .blocks_used = pool.owned(),
-                     .blocks_total = pool.total(),
-                     .blocks_cached = pool.cached(),
-                     .preemptions = s.schedule.preemptions(),
-                     .prefix_queries = s.schedule.books().queries(),
-                     .prefix_hits = s.schedule.books().hits(),
-                     .draining = s.phase == State::Phase::draining || s.phase == State::Phase::drained};
+  return GroupStatus{
+      .group = s.config.group,
+      .generation = s.config.generation,
+      .steps_done = s.steps_done,
+      .last_step_age = s.last_done ? now - *s.last_done : Duration{},
+      .step_running = s.flight ? now - s.flight->started : Duration{},
+      .step_p99 = s.pace.p99(),
+      .queued = static_cast<int32_t>(s.schedule.waiting()),
+      .running = static_cast<int32_t>(s.schedule.running()),
+      .queued_tokens = s.schedule.rows_queued(),
+      .blocks_used = pool.owned(),
+      .blocks_total = pool.total(),
+      .blocks_cached = pool.cached(),
+      .preemptions = s.schedule.preemptions(),
+      .prefix_queries = s.schedule.books().queries(),
+      .prefix_hits = s.schedule.books().hits(),
+      .draining = s.phase == State::Phase::draining || s.phase == State::Phase::drained};
 }
 
 void Batcher::check() const {
   const State& s = *state_;
   s.schedule.check();
   TROUPE_CHECK(s.sequences.size() == s.deadlines.size(), s.sequences.size(), s.deadlines.size());
-  TROUPE_CHECK(s.sequences.size() + s.leaving.size() == s.schedule.waiting() + s.schedule.running());
-  TROUPE_CHECK(s.schedule.waiting() <= static_cast<size_t>(s.config.queue_max + s.config.max_slots));
+  TROUPE_CHECK(s.sequences.size() + s.leaving.size() ==
+               s.schedule.waiting() + s.schedule.running());
+  TROUPE_CHECK(s.schedule.waiting() <=
+               static_cast<size_t>(s.config.queue_max + s.config.max_slots));
   TROUPE_CHECK(s.leaving.empty() || s.flight.has_value());
   for (const auto& sequence : s.leaving) TROUPE_CHECK(s.in_flight(*sequence));
   for (const auto& [key, sequence] : s.sequences) {
-    TROUPE_CHECK(key == sequence->request.key && s.deadlines.contains({sequence->deadline, key}), key.id);
+    TROUPE_CHECK(key == sequence->request.key && s.deadlines.contains({sequence->deadline, key}),
+                 key.id);
   }
   if (s.phase == State::Phase::dead || s.phase == State::Phase::drained) {
     TROUPE_CHECK(s.sequences.empty() && s.leaving.empty() && !s.flight);
     TROUPE_CHECK(s.schedule.books().pool().owned() == 0);
   }
-  if (s.flight) TROUPE_CHECK(s.flight->rows <= s.config.max_rows, s.flight->rows, s.config.max_rows);
+  if (s.flight)
+    TROUPE_CHECK(s.flight->rows <= s.config.max_rows, s.flight->rows, s.config.max_rows);
 }
 
 }  // namespace troupe

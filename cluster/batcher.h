@@ -1,6 +1,7 @@
-// Continuous batching for one group: which sequences run in the next step, on which KV blocks. Requests join and
-// leave between steps; prompts are prefilled in chunks; full prefix blocks are shared; when blocks run out the
-// youngest sequence is preempted by recompute, never the oldest failed. One plan in flight.
+// Continuous batching for one group: which sequences run in the next step, on which KV blocks.
+// Requests join and leave between steps; prompts are prefilled in chunks; full prefix blocks are
+// shared; when blocks run out the youngest sequence is preempted by recompute, never the oldest
+// failed. One plan in flight.
 //
 // Pure. Owned by the batcher actor of the group's rank 0; one per generation's life of the process.
 #pragma once
@@ -36,7 +37,8 @@ struct BatcherConfig {
   bool multi_rank = false;
 };
 
-// -- inputs ------------------------------------------------------------------------------------------------------
+// -- inputs
+// ------------------------------------------------------------------------------------------------------
 
 namespace batcher_in {
 struct FromRouter {
@@ -47,7 +49,8 @@ struct FromRouter {
 struct RouterLost {
   RouterId router;
 };
-/// The plan last emitted is done. Its `output` belongs to the plan by key and hash; others are dropped, counted.
+/// The plan last emitted is done. Its `output` belongs to the plan by key and hash; others are
+/// dropped, counted.
 struct StepDone {
   std::shared_ptr<const StepOutput> output;
 };
@@ -59,14 +62,16 @@ struct Drain {};
 /// The deadline() passed (or any other reason to look at the clock).
 struct Tick {};
 }  // namespace batcher_in
-using BatcherInput = std::variant<batcher_in::FromRouter, batcher_in::RouterLost, batcher_in::StepDone,
-                                  batcher_in::StepFailed, batcher_in::Drain, batcher_in::Tick>;
+using BatcherInput =
+    std::variant<batcher_in::FromRouter, batcher_in::RouterLost, batcher_in::StepDone,
+                 batcher_in::StepFailed, batcher_in::Drain, batcher_in::Tick>;
 
-// -- effects -----------------------------------------------------------------------------------------------------
+// -- effects
+// -----------------------------------------------------------------------------------------------------
 
 namespace batcher_out {
-/// Run this plan. `class_rows` (rows in the step) and `deadline` bound it: no StepDone by then and the machine
-/// itself emits Fault at its next Tick.
+/// Run this plan. `class_rows` (rows in the step) and `deadline` bound it: no StepDone by then and
+/// the machine itself emits Fault at its next Tick.
 struct RunStep {
   std::shared_ptr<const StepPlan> plan;
   Duration deadline{};
@@ -75,8 +80,8 @@ struct ToRouter {
   RouterId router;
   std::variant<TokenBatch, Refused> message;
 };
-/// The generation is dead (step failed, deadline missed, non-finite logits, wrong canary). Emitted once; after it
-/// the machine emits nothing but Refused{aborted}.
+/// The generation is dead (step failed, deadline missed, non-finite logits, wrong canary). Emitted
+/// once; after it the machine emits nothing but Refused{aborted}.
 struct Fault {
   StepFault fault;
 };
@@ -104,8 +109,9 @@ class Batcher {
 
   GroupStatus status(Time now) const;
 
-  /// Aborts on a broken invariant: blocks owned + free + cached = total, every block's count equals its owners,
-  /// slots dense and unique, queue and rows under their bounds, one plan in flight at most.
+  /// Aborts on a broken invariant: blocks owned + free + cached = total, every block's count equals
+  /// its owners, slots dense and unique, queue and rows under their bounds, one plan in flight at
+  /// most.
   void check() const;
 
  private:

@@ -11,28 +11,36 @@ namespace {
 Result<void> validate(const Enqueue& request, const IntakeLimits& limits) {
   const auto size = request.prompt.size() + request.accepted.size();
   if (request.prompt.empty()) {
-    return fail(ErrorCode::invalid_argument, "The prompt has no token: send at least one.", "prompt");
+    return fail(ErrorCode::invalid_argument, "The prompt has no token: send at least one.",
+                "prompt");
   }
   if (size >= static_cast<size_t>(limits.context)) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("The prompt and the answer so far have {} tokens, but the model's context holds {} with "
+                fmt::format("The prompt and the answer so far have {} tokens, but the model's "
+                            "context holds {} with "
                             "the answer: shorten the prompt.",
                             size, limits.context),
                 "prompt");
   }
-  const auto outside = [&](TokenId token) { return token.value < 0 || token.value >= limits.vocab; };
-  if (std::ranges::any_of(request.prompt, outside) || std::ranges::any_of(request.accepted, outside)) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("A prompt token lies outside the vocabulary of {}: use this model's tokenizer.",
-                            limits.vocab),
-                "prompt");
+  const auto outside = [&](TokenId token) {
+    return token.value < 0 || token.value >= limits.vocab;
+  };
+  if (std::ranges::any_of(request.prompt, outside) ||
+      std::ranges::any_of(request.accepted, outside)) {
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("A prompt token lies outside the vocabulary of {}: use this model's tokenizer.",
+                    limits.vocab),
+        "prompt");
   }
   if (request.max_new < 0) {
-    return fail(ErrorCode::invalid_argument, "The answer's length may not be negative.", "max_tokens");
+    return fail(ErrorCode::invalid_argument, "The answer's length may not be negative.",
+                "max_tokens");
   }
   if (request.score_prompt && !request.accepted.empty()) {
     return fail(ErrorCode::invalid_argument,
-                "A prompt can be scored only before its answer begins: send the request again.", "echo");
+                "A prompt can be scored only before its answer begins: send the request again.",
+                "echo");
   }
   return {};
 }
@@ -58,7 +66,8 @@ Result<Sequence> take_in(Enqueue request, RouterId router, uint64_t arrival, Tim
   const int32_t positions = std::max(sequence.size(), sequence.positions_max());
   if (positions > limits.positions_max) {
     return fail(ErrorCode::too_large,
-                fmt::format("Prompt and answer need {} positions, but the group's KV memory holds {}: ask for fewer "
+                fmt::format("Prompt and answer need {} positions, but the group's KV memory holds "
+                            "{}: ask for fewer "
                             "tokens or give the model more kv_memory.",
                             positions, limits.positions_max),
                 "max_tokens");

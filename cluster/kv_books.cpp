@@ -8,9 +8,12 @@
 
 namespace troupe {
 
-int32_t blocks_for(int32_t positions) { return (positions + kBlockPositions - 1) / kBlockPositions; }
+int32_t blocks_for(int32_t positions) {
+  return (positions + kBlockPositions - 1) / kBlockPositions;
+}
 
-KvBooks::KvBooks(int32_t blocks, const Digest& numerics_id) : numerics_id_(numerics_id), pool_(blocks) {}
+KvBooks::KvBooks(int32_t blocks, const Digest& numerics_id)
+    : numerics_id_(numerics_id), pool_(blocks) {}
 
 void KvBooks::extend_chain(Sequence& sequence, int32_t blocks) const {
   while (static_cast<int32_t>(sequence.chain.size()) < blocks) {
@@ -121,7 +124,8 @@ void KvBooks::check(const std::vector<const Sequence*>& holders) const {
     if (index_.holds(BlockId(i))) ++kept;
   }
   TROUPE_CHECK(kept == index_.size(), kept, index_.size());
-  TROUPE_CHECK(static_cast<int32_t>(index_.size()) >= pool_.cached(), index_.size(), pool_.cached());
+  TROUPE_CHECK(static_cast<int32_t>(index_.size()) >= pool_.cached(), index_.size(),
+               pool_.cached());
 }
 
 }  // namespace troupe

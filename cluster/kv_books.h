@@ -1,5 +1,5 @@
-// Which sequence holds which KV blocks: the block pool and the prefix index behind one small set of moves. Owned by
-// one Batcher. Every move either happens whole or changes nothing.
+// Which sequence holds which KV blocks: the block pool and the prefix index behind one small set of
+// moves. Owned by one Batcher. Every move either happens whole or changes nothing.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +25,10 @@ class KvBooks {
  public:
   KvBooks(int32_t blocks, const Digest& numerics_id);
 
-  /// Takes blocks for `positions` positions (>= tokens known), as many as possible from the prefix index, and sets
-  /// blocks and computed. `spare` blocks must stay available for those that run. A hit never covers the last
-  /// token (its row draws the next one) nor a prompt position that must still be scored.
+  /// Takes blocks for `positions` positions (>= tokens known), as many as possible from the prefix
+  /// index, and sets blocks and computed. `spare` blocks must stay available for those that run. A
+  /// hit never covers the last token (its row draws the next one) nor a prompt position that must
+  /// still be scored.
   Admission admit(Sequence& sequence, int32_t positions, int32_t spare);
   /// One more block; false when none is available.
   bool grow(Sequence& sequence);
@@ -45,7 +46,9 @@ class KvBooks {
 
  private:
   struct KeyHash {
-    size_t operator()(const Digest& key) const noexcept { return key[0] | key[1] << 8 | size_t{key[2]} << 16; }
+    size_t operator()(const Digest& key) const noexcept {
+      return key[0] | key[1] << 8 | size_t{key[2]} << 16;
+    }
   };
   void extend_chain(Sequence& sequence, int32_t blocks) const;
   bool make_room(int32_t count);
@@ -55,7 +58,8 @@ class KvBooks {
   Digest numerics_id_;
   BlockPool pool_;
   PrefixIndex index_;
-  std::unordered_map<Digest, int32_t, KeyHash> promised_;  ///< key -> sequences that are computing it
+  std::unordered_map<Digest, int32_t, KeyHash>
+      promised_;  ///< key -> sequences that are computing it
   uint64_t queries_ = 0, hits_ = 0;
 };
 

@@ -1,6 +1,7 @@
-// The vocabulary of the cluster: plain structs that machines exchange. net/codec maps those that cross a process
-// boundary (Message) to protobuf inside a 48-byte envelope. Every one of them carries what its receiver needs to
-// drop it when stale: generation, attempt, incarnation or sequence. Times never travel, durations do.
+// The vocabulary of the cluster: plain structs that machines exchange. net/codec maps those that
+// cross a process boundary (Message) to protobuf inside a 48-byte envelope. Every one of them
+// carries what its receiver needs to drop it when stale: generation, attempt, incarnation or
+// sequence. Times never travel, durations do.
 #pragma once
 
 #include <array>
@@ -19,7 +20,8 @@
 
 namespace troupe {
 
-// -- shared words -----------------------------------------------------------------------------------------------
+// -- shared words
+// -----------------------------------------------------------------------------------------------
 
 /// W3C trace context; all zero when the client sent none.
 struct TraceContext {
@@ -56,10 +58,11 @@ struct SequenceKey {
   constexpr auto operator<=>(const SequenceKey&) const = default;
 };
 
-// -- router -> batcher -------------------------------------------------------------------------------------------
+// -- router -> batcher
+// -------------------------------------------------------------------------------------------
 
-/// Place a sequence. `accepted` is never merged into `prompt`: positions are absolute, so penalties, logprob
-/// indices and usage survive a failover.
+/// Place a sequence. `accepted` is never merged into `prompt`: positions are absolute, so
+/// penalties, logprob indices and usage survive a failover.
 struct Enqueue {
   SequenceKey key;
   AttemptId attempt;
@@ -72,32 +75,38 @@ struct Enqueue {
   Duration deadline_left{};
   int32_t adapter = 0, priority = 0;
   Salt tenant{};
-  bool score_prompt = false;  ///< log-probabilities of prompt[1..] wanted (echo); only with accepted empty
+  bool score_prompt =
+      false;  ///< log-probabilities of prompt[1..] wanted (echo); only with accepted empty
   TraceContext trace;
   bool operator==(const Enqueue&) const = default;
 };
 
-/// Free a sequence. Carries the attempt: a late cancel of an old attempt must not hit its successor.
+/// Free a sequence. Carries the attempt: a late cancel of an old attempt must not hit its
+/// successor.
 struct Cancel {
   SequenceKey key;
   AttemptId attempt;
   bool operator==(const Cancel&) const = default;
 };
 
-// -- batcher -> router -------------------------------------------------------------------------------------------
+// -- batcher -> router
+// -------------------------------------------------------------------------------------------
 
-/// Tokens of one sequence from one step. `seq` counts the answer's tokens: the index of tokens[0] in the whole
-/// answer (== accepted.size() at first), so a repeated or missing chunk shows. A stop id ends the answer and is not
-/// part of it: such a chunk has finish == stop and may have no token.
+/// Tokens of one sequence from one step. `seq` counts the answer's tokens: the index of tokens[0]
+/// in the whole answer (== accepted.size() at first), so a repeated or missing chunk shows. The
+/// first chunk of an attempt is sent as soon as the batcher has taken the Enqueue, with no tokens:
+/// without it the router takes the Enqueue for lost after kEnqueueSilenceMax. A stop id ends the
+/// answer and is not part of it: such a chunk has finish == stop and may have no token.
 struct TokenChunk {
   SequenceKey key;
   AttemptId attempt;
   uint64_t seq = 0;
   std::vector<TokenId> tokens;
-  std::vector<LogProbs> logprobs;         ///< one per token, or empty
-  std::vector<LogProbs> prompt_logprobs;  ///< in the first chunk of a score_prompt sequence: for prompt[1..]
-  Finish finish = Finish::none;           ///< none while the sequence goes on
-  /// First chunk of an attempt only.
+  std::vector<LogProbs> logprobs;  ///< one per token, or empty
+  std::vector<LogProbs>
+      prompt_logprobs;           ///< in the first chunk of a score_prompt sequence: for prompt[1..]
+  Finish finish = Finish::none;  ///< none while the sequence goes on
+  /// First chunk of an attempt that has tokens or a finish.
   int32_t cached_tokens = 0;  ///< prompt positions that were not computed because of a prefix hit
   Duration queued{}, prefill{};
   bool operator==(const TokenChunk&) const = default;
@@ -106,13 +115,14 @@ struct TokenChunk {
 /// One batched message per step and direction.
 struct TokenBatch {
   Generation generation;
-  StepId step;  ///< from 1; 0: an answer that was complete as it came
+  StepId step;  ///< from 1; 0: the first chunk of an attempt, before any step
   std::vector<TokenChunk> chunks;
   bool operator==(const TokenBatch&) const = default;
 };
 
-/// The attempt will not run (any more) here. rate_limited: queue full; aborted: wrong generation or the generation
-/// died; invalid_argument: can never run (too long); unavailable: draining; deadline_exceeded.
+/// The attempt will not run (any more) here. rate_limited: queue full; aborted: wrong generation or
+/// the generation died; invalid_argument: can never run (too long); unavailable: draining;
+/// deadline_exceeded.
 struct Refused {
   SequenceKey key;
   AttemptId attempt;
@@ -120,18 +130,20 @@ struct Refused {
   bool operator==(const Refused&) const = default;
 };
 
-/// How a group fares. Sent on change and every kBeatInterval x 2 to subscribed routers; the source of readiness.
+/// How a group fares. Sent on change and every kBeatInterval x 2 to subscribed routers; the source
+/// of readiness.
 struct GroupStatus {
   GroupId group;
   Generation generation;
   uint64_t steps_done = 0;
-  Duration last_step_age{};    ///< since the last finished step (canaries count)
-  Duration step_running{};     ///< age of the step in flight; 0: none
-  Duration step_p99{};         ///< of recent steps
+  Duration last_step_age{};  ///< since the last finished step (canaries count)
+  Duration step_running{};   ///< age of the step in flight; 0: none
+  Duration step_p99{};       ///< of recent steps
   int32_t queued = 0, running = 0;
-  int64_t queued_tokens = 0;   ///< prompt tokens not yet prefilled
+  int64_t queued_tokens = 0;  ///< prompt tokens not yet prefilled
   int32_t blocks_used = 0, blocks_total = 0, blocks_cached = 0;
-  uint64_t preemptions = 0, prefix_queries = 0, prefix_hits = 0;  ///< hits in tokens, as are queries
+  uint64_t preemptions = 0, prefix_queries = 0,
+           prefix_hits = 0;  ///< hits in tokens, as are queries
   bool draining = false;
   bool operator==(const GroupStatus&) const = default;
 };
@@ -150,7 +162,8 @@ struct BundleChunk {
   bool operator==(const BundleChunk&) const = default;
 };
 
-// -- any process -> peer: first message on a link ------------------------------------------------------------------
+// -- any process -> peer: first message on a link
+// ------------------------------------------------------------------
 
 enum class Role : uint8_t { supervisor, health, link, router, cache, batcher, shard, client };
 std::string_view name_of(Role role);
@@ -174,7 +187,8 @@ struct HelloReply {
   bool operator==(const HelloReply&) const = default;
 };
 
-// -- node (supervisor) -> children ---------------------------------------------------------------------------------
+// -- node (supervisor) -> children
+// ---------------------------------------------------------------------------------
 
 /// Where a group can be reached and how it stands.
 enum class GroupState : uint8_t { starting, ready, draining, suspect, failed, stopped };
@@ -210,8 +224,9 @@ struct LoadOrder {
   std::string model, source, backend;
   int32_t tensor_parallel = 1, pipeline_parallel = 1;
   int32_t threads = 1, context = 0, kv_blocks = 0, max_rows = 0, max_slots = 0;
-  int64_t kv_memory = 0;       ///< bytes; 0: automatic
-  Duration oracle_step{};      ///< oracle backend only: modelled time of a step
+  int64_t kv_memory = 0;   ///< bytes; 0: automatic
+  int64_t queue_max = 0;   ///< sequences the batcher lets wait
+  Duration oracle_step{};  ///< oracle backend only: modelled time of a step
   double timing_scale = 1;
   bool operator==(const LoadOrder&) const = default;
 };
@@ -229,7 +244,8 @@ struct DrainOrder {
   bool operator==(const DrainOrder&) const = default;
 };
 
-// -- children -> node ----------------------------------------------------------------------------------------------
+// -- children -> node
+// ----------------------------------------------------------------------------------------------
 
 struct LoadReport {
   GroupId group;
@@ -273,13 +289,14 @@ struct ProcessReport {
   std::string process;
   Incarnation incarnation;
   std::vector<ActorReport> actors;
-  std::vector<GroupStatus> groups;   ///< of the batcher, if this process has one
-  int32_t requests_running = 0;      ///< of a router
-  std::string describe;              ///< backend line of a shard
+  std::vector<GroupStatus> groups;  ///< of the batcher, if this process has one
+  int32_t requests_running = 0;     ///< of a router
+  std::string describe;             ///< backend line of a shard
   bool operator==(const ProcessReport&) const = default;
 };
 
-// -- journal: router -> its peer (first implementation: the node process) ---------------------------------------------
+// -- journal: router -> its peer (first implementation: the node process)
+// ---------------------------------------------
 
 /// All that another router needs to continue a request.
 struct JournalOpen {
@@ -301,10 +318,13 @@ struct JournalTokens {
   std::vector<TokenId> tokens;
   bool operator==(const JournalTokens&) const = default;
 };
-/// Written before the tokens in it are shown to anyone. `number` counts the router's appends from 1.
+/// Written before the tokens in it are shown to anyone. `number` counts the router's appends
+/// from 1. `whole`: the peer forgets what it holds of this router and goes on from here; sent
+/// after a gap, followed by all that is open.
 struct JournalAppend {
   Incarnation router;
   uint64_t number = 0;
+  bool whole = false;
   std::vector<JournalOpen> opened;
   std::vector<JournalTokens> tokens;
   std::vector<RequestId> closed;
@@ -328,10 +348,10 @@ struct JournalEntry {
 };
 
 /// All that may cross a process boundary. The index is NOT the wire number: see net/codec.
-using Message =
-    std::variant<Hello, HelloReply, Enqueue, Cancel, TokenBatch, Refused, GroupStatus, BundleRequest, BundleChunk,
-                 RoutingTable, LoadOrder, AbortOrder, DrainOrder, LoadReport, StepFault, Drained, ProcessReport,
-                 JournalAppend, JournalAck, JournalRead, JournalEntry>;
+using Message = std::variant<Hello, HelloReply, Enqueue, Cancel, TokenBatch, Refused, GroupStatus,
+                             BundleRequest, BundleChunk, RoutingTable, LoadOrder, AbortOrder,
+                             DrainOrder, LoadReport, StepFault, Drained, ProcessReport,
+                             JournalAppend, JournalAck, JournalRead, JournalEntry>;
 
 }  // namespace troupe
 

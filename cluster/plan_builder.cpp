@@ -9,7 +9,9 @@ namespace troupe {
 
 namespace {
 
-bool penalised(const Sampling& s) { return s.repetition != 1 || s.presence != 0 || s.frequency != 0; }
+bool penalised(const Sampling& s) {
+  return s.repetition != 1 || s.presence != 0 || s.frequency != 0;
+}
 
 SlotOpen open_of(const Sequence& sequence) {
   const Sampling& s = sequence.request.sampling;

@@ -1,4 +1,5 @@
-// Writes down what a step shall do: from chosen sequences and row counts to a StepPlan. Pure functions.
+// Writes down what a step shall do: from chosen sequences and row counts to a StepPlan. Pure
+// functions.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ struct Pick {
   int32_t rows = 0;
 };
 
-/// Rows a pick may have at most: a chunk that scores ends before the prompt's last row, which draws a token and so
-/// needs a step of its own.
+/// Rows a pick may have at most: a chunk that scores ends before the prompt's last row, which draws
+/// a token and so needs a step of its own.
 int32_t rows_possible(const Sequence& sequence);
 
 /// Marks slots as sent. `close` are slots the device still has open and nobody uses.

@@ -1,6 +1,7 @@
-// The life of every request in this router: admission, choice of a group, journal, retries, deadlines, detokenising
-// and stop strings, coalescing of identical requests. A token is shown only if it is the next one of the current
-// attempt and after the journal peer has it (or was silent for kJournalAckTimeout).
+// The life of every request in this router: admission, choice of a group, journal, retries,
+// deadlines, detokenising and stop strings, coalescing of identical requests. A token is shown only
+// if it is the next one of the current attempt and after the journal peer has it (or was silent for
+// kJournalAckTimeout).
 //
 // Pure. Owned by the router actor of a router process.
 #pragma once
@@ -38,8 +39,8 @@ struct ClientRequest {
   bool score_prompt = false;
   Duration deadline{};  ///< from arrival to the last token
   Salt tenant{};
-  /// Deterministic requests: key of the response cache and of coalescing (hash over tenant salt, numerics id,
-  /// prompt, sampling); nullopt: neither.
+  /// Deterministic requests: key of the response cache and of coalescing (hash over tenant salt,
+  /// numerics id, prompt, sampling); nullopt: neither.
   std::optional<Digest> cache_key;
   TraceContext trace;
 };
@@ -59,14 +60,22 @@ struct CachedResponse {
 
 enum class CacheTier : uint8_t { none, memory, redis, disk };
 /// For X-Cache.
-enum class CacheOutcome : uint8_t { not_cacheable, miss, hit_memory, hit_redis, hit_disk, coalesced };
+enum class CacheOutcome : uint8_t {
+  not_cacheable,
+  miss,
+  hit_memory,
+  hit_redis,
+  hit_disk,
+  coalesced
+};
 
 struct Timings {
   Duration queue{}, prefill{}, ttft{}, decode{};
   int32_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0, attempts = 0;
 };
 
-// -- inputs ------------------------------------------------------------------------------------------------------
+// -- inputs
+// ------------------------------------------------------------------------------------------------------
 
 namespace router_in {
 struct Submit {
@@ -102,11 +111,12 @@ struct JournalAcked {
 struct Drain {};
 struct Tick {};
 }  // namespace router_in
-using RouterInput = std::variant<router_in::Submit, router_in::ClientGone, router_in::Routing, router_in::FromGroup,
-                                 router_in::GroupLink, router_in::CacheReply, router_in::JournalAcked,
-                                 router_in::Drain, router_in::Tick>;
+using RouterInput = std::variant<router_in::Submit, router_in::ClientGone, router_in::Routing,
+                                 router_in::FromGroup, router_in::GroupLink, router_in::CacheReply,
+                                 router_in::JournalAcked, router_in::Drain, router_in::Tick>;
 
-// -- effects -----------------------------------------------------------------------------------------------------
+// -- effects
+// -----------------------------------------------------------------------------------------------------
 
 namespace router_out {
 struct ToGroup {
@@ -114,7 +124,8 @@ struct ToGroup {
   Incarnation incarnation;  ///< only over the link to this process; if it is gone, drop
   std::variant<Enqueue, Cancel> message;
 };
-/// One token (or the held-back tail) of one choice, ready to show. Text is valid UTF-8, may be empty.
+/// One token (or the held-back tail) of one choice, ready to show. Text is valid UTF-8, may be
+/// empty.
 struct Piece {
   int32_t choice = 0;
   std::string text;
@@ -156,8 +167,9 @@ struct Drop {
   const char* why = "";
 };
 }  // namespace router_out
-using RouterEffect = std::variant<router_out::ToGroup, router_out::Deliver, router_out::Fail, router_out::CacheLookup,
-                                  router_out::CacheStore, router_out::Journal, router_out::Drained, router_out::Drop>;
+using RouterEffect = std::variant<router_out::ToGroup, router_out::Deliver, router_out::Fail,
+                                  router_out::CacheLookup, router_out::CacheStore,
+                                  router_out::Journal, router_out::Drained, router_out::Drop>;
 using RouterEffects = std::vector<RouterEffect>;
 
 /// One model as /readyz and /v1/models show it.
@@ -169,8 +181,9 @@ struct ModelReadiness {
 
 struct RouterStats {
   int32_t queued = 0, running = 0;  ///< sequences without and with a group
-  uint64_t retries = 0, cache_hits_memory = 0, cache_hits_redis = 0, cache_hits_disk = 0, cache_misses = 0,
-           coalesced = 0, stale_dropped = 0, journal_timeouts = 0, continued_tokens = 0;
+  uint64_t retries = 0, cache_hits_memory = 0, cache_hits_redis = 0, cache_hits_disk = 0,
+           cache_misses = 0, coalesced = 0, stale_dropped = 0, journal_timeouts = 0,
+           continued_tokens = 0;
 };
 
 class Router {
@@ -187,8 +200,8 @@ class Router {
   std::vector<ModelReadiness> readiness(Time now) const;
   RouterStats stats() const;
 
-  /// Aborts on a broken invariant: every open request has exactly one state, queues under bounds, journal bytes
-  /// accounted, shown tokens = journalled tokens, attempts within budget.
+  /// Aborts on a broken invariant: every open request has exactly one state, queues under bounds,
+  /// journal bytes accounted, shown tokens = journalled tokens, attempts within budget.
   void check() const;
 
  private:

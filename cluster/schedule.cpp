@@ -62,7 +62,8 @@ void Schedule::pick_chunk(Sequence& sequence, int32_t& rows_left, std::vector<Pi
 }
 
 bool Schedule::has_block_for_next(Sequence& sequence) {
-  if (blocks_for(sequence.computed + 1) <= static_cast<int32_t>(sequence.blocks.size())) return true;
+  if (blocks_for(sequence.computed + 1) <= static_cast<int32_t>(sequence.blocks.size()))
+    return true;
   while (!books_.grow(sequence)) {
     Sequence* victim = victim_younger_than(sequence);
     // Older and reserved ones go on meanwhile and will give back blocks when they end.
@@ -94,7 +95,8 @@ void Schedule::admit(Time now, int32_t rows_left, std::vector<Pick>& picks) {
     const int32_t positions =
         reserved(sequence) ? std::max(sequence.size(), sequence.positions_max()) : sequence.size();
     // About one in kBlockPositions of those that run wants a block in the next step.
-    const int32_t spare = running_.empty() ? 0 : 1 + static_cast<int32_t>(running_.size()) / kBlockPositions;
+    const int32_t spare =
+        running_.empty() ? 0 : 1 + static_cast<int32_t>(running_.size()) / kBlockPositions;
     const Admission admission = books_.admit(sequence, positions, spare);
     if (admission == Admission::full) break;
     if (admission == Admission::sharing) {
@@ -137,16 +139,17 @@ void Schedule::check() const {
     TROUPE_CHECK(sequence->computed < sequence->size(), sequence->computed, sequence->size());
     TROUPE_CHECK(sequence->size() <= sequence->size_max, sequence->size(), sequence->size_max);
     if (reserved(*sequence)) {
-      TROUPE_CHECK(blocks_for(sequence->positions_max()) <=
-                       static_cast<int32_t>(sequence->blocks.size()),
-                   sequence->positions_max());
+      TROUPE_CHECK(
+          blocks_for(sequence->positions_max()) <= static_cast<int32_t>(sequence->blocks.size()),
+          sequence->positions_max());
     }
   }
   for (SlotId slot : slots_free_) TROUPE_CHECK(slots.insert(slot.value).second, slot);
   TROUPE_CHECK(static_cast<int32_t>(slots.size()) == config_.slots, slots.size());
   TROUPE_CHECK(slots.empty() || (*slots.begin() == 0 && *slots.rbegin() == config_.slots - 1));
   for (const auto& [order, sequence] : waiting_) {
-    TROUPE_CHECK(order == sequence->order && !sequence->slot && sequence->blocks.empty(), order.arrival);
+    TROUPE_CHECK(order == sequence->order && !sequence->slot && sequence->blocks.empty(),
+                 order.arrival);
     TROUPE_CHECK(sequence->computed == 0, sequence->computed);
   }
   books_.check(holders);

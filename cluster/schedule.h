@@ -1,9 +1,10 @@
-// Which sequences run in the next step, with how many rows: decode rows first, then prefills oldest first, chunked.
-// Holds the order of those that wait and run, the slots and the KV books. Owned by one Batcher.
+// Which sequences run in the next step, with how many rows: decode rows first, then prefills oldest
+// first, chunked. Holds the order of those that wait and run, the slots and the KV books. Owned by
+// one Batcher.
 //
-// Nothing starves: those that wait enter strictly in order; the youngest loses its blocks when an older one needs
-// one; and a sequence that lost them kPreemptionsMax times enters again only with all blocks it can ever need, so it
-// need not be a victim again.
+// Nothing starves: those that wait enter strictly in order; the youngest loses its blocks when an
+// older one needs one; and a sequence that lost them kPreemptionsMax times enters again only with
+// all blocks it can ever need, so it need not be a victim again.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// One choice of a request while it is in a group: its tokens, how far its KV reaches, which blocks and slot it
-// holds. A plain record; KvBooks, Schedule and Batcher each change their part of it.
+// One choice of a request while it is in a group: its tokens, how far its KV reaches, which blocks
+// and slot it holds. A plain record; KvBooks, Schedule and Batcher each change their part of it.
 #pragma once
 
 #include <compare>
@@ -14,7 +14,8 @@ namespace troupe {
 /// Who to answer: a connected router process.
 using RouterId = Incarnation;
 
-/// Who goes first: higher priority, then earlier arrival. The least is the "oldest", the greatest the "youngest".
+/// Who goes first: higher priority, then earlier arrival. The least is the "oldest", the greatest
+/// the "youngest".
 struct SequenceOrder {
   int64_t neg_priority = 0;
   uint64_t arrival = 0;
@@ -33,10 +34,11 @@ struct Sequence {
 
   // -- KV (KvBooks) --
   Digest root{};
-  std::vector<Digest> chain;    ///< prefix keys of the full blocks of `tokens`, as far as they were needed
-  std::vector<BlockId> blocks;  ///< cover [0, computed) at least
-  int32_t computed = 0;         ///< positions whose KV is in `blocks`
-  int32_t published = 0;        ///< full blocks offered to the prefix index
+  std::vector<Digest>
+      chain;  ///< prefix keys of the full blocks of `tokens`, as far as they were needed
+  std::vector<BlockId> blocks;                 ///< cover [0, computed) at least
+  int32_t computed = 0;                        ///< positions whose KV is in `blocks`
+  int32_t published = 0;                       ///< full blocks offered to the prefix index
   int32_t promised_from = 0, promised_to = 0;  ///< full blocks it is going to publish soon
 
   // -- schedule --
@@ -45,8 +47,8 @@ struct Sequence {
   int32_t preemptions = 0;
 
   // -- answer --
-  bool chunk_sent = false;    ///< of this attempt
-  int32_t cached_tokens = 0;  ///< hits at the first admission
+  bool chunk_sent = false;                ///< of this attempt
+  int32_t cached_tokens = 0;              ///< hits at the first admission
   std::vector<LogProbs> prompt_logprobs;  ///< scored so far: of prompt[1..]
 
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }

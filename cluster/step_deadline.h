@@ -1,5 +1,6 @@
-// How long a step may take before its generation counts as dead: clamp(8 x p99 of steps like it, 1 s, 2 s). Steps
-// are alike when their rows lie in the same power of two. Pure; owned by one Batcher.
+// How long a step may take before its generation counts as dead: clamp(8 x p99 of steps like it, 1
+// s, 2 s). Steps are alike when their rows lie in the same power of two. Pure; owned by one
+// Batcher.
 #pragma once
 
 #include <array>
@@ -27,7 +28,8 @@ class StepDeadline {
  public:
   explicit StepDeadline(double timing_scale) : timing_scale_(timing_scale) {}
   void finished(int32_t rows, Duration took);
-  /// The longest allowed until a class has kStepSamplesMin steps: the first ones warm up caches and allocators.
+  /// The longest allowed until a class has kStepSamplesMin steps: the first ones warm up caches and
+  /// allocators.
   Duration limit(int32_t rows) const;
   Duration p99() const { return all_.p99(); }
 

@@ -1,5 +1,6 @@
-// TROUPE_CHECK: a broken invariant prints what was expected and the values, then aborts. On in release too:
-// a process that no longer knows what is true must not go on; its supervisor starts a new one.
+// TROUPE_CHECK: a broken invariant prints what was expected and the values, then aborts. On in
+// release too: a process that no longer knows what is true must not go on; its supervisor starts a
+// new one.
 #pragma once
 
 #include <sstream>
@@ -20,9 +21,9 @@ std::string print_values(const Values&... values) {
 }  // namespace troupe::detail
 
 /// TROUPE_CHECK(a < b, a, b): the extra arguments are printed; they need operator<<.
-#define TROUPE_CHECK(condition, ...)                                                    \
-  do {                                                                                  \
-    if (!(condition)) [[unlikely]]                                                      \
-      ::troupe::detail::check_failed(__FILE__, __LINE__, #condition,                    \
-                                     ::troupe::detail::print_values(__VA_ARGS__));      \
+#define TROUPE_CHECK(condition, ...)                                               \
+  do {                                                                             \
+    if (!(condition)) [[unlikely]]                                                 \
+      ::troupe::detail::check_failed(__FILE__, __LINE__, #condition,               \
+                                     ::troupe::detail::print_values(__VA_ARGS__)); \
   } while (false)

@@ -26,15 +26,15 @@ struct Id {
 
 using Term = Id<struct TermTag, uint64_t>;                          ///< of an elected leader
 using PlacementVersion = Id<struct PlacementVersionTag, uint64_t>;  ///< of the desired placement
-using Generation = Id<struct GenerationTag, uint32_t>;  ///< of a group's communicator and KV
-using OwnerEpoch = Id<struct OwnerEpochTag, uint32_t>;  ///< who owns a stream
-using Attempt = Id<struct AttemptTag, uint32_t>;        ///< nth placement of a request on a group
+using Generation = Id<struct GenerationTag, uint32_t>;    ///< of a group's communicator and KV
+using OwnerEpoch = Id<struct OwnerEpochTag, uint32_t>;    ///< who owns a stream
+using Attempt = Id<struct AttemptTag, uint32_t>;          ///< nth placement of a request on a group
 using Incarnation = Id<struct IncarnationTag, uint64_t>;  ///< of a process; random, never reused
 using StepId = Id<struct StepIdTag, uint64_t>;            ///< of a step within a generation
 using SlotId = Id<struct SlotIdTag, int32_t>;             ///< sampler state of a running sequence
 using BlockId = Id<struct BlockIdTag, int32_t>;           ///< KV block within a rank group
 using TokenId = Id<struct TokenIdTag, int32_t>;           ///< row of the vocabulary
-using GroupId = Id<struct GroupIdTag, uint32_t>;          ///< dense over the groups of a cluster config
+using GroupId = Id<struct GroupIdTag, uint32_t>;  ///< dense over the groups of a cluster config
 
 /// 128 random bits, made by the router that accepted the request; printed as 32 hex digits.
 struct RequestId {
@@ -44,8 +44,8 @@ struct RequestId {
 std::string to_string(RequestId id);
 std::ostream& operator<<(std::ostream& out, RequestId id);
 
-/// One placement of a request on a group. Boot makes attempts of a restarted router distinct from those of
-/// its former life (a prototype simulation found that trap at seed 2,828).
+/// One placement of a request on a group. Boot makes attempts of a restarted router distinct from
+/// those of its former life (a prototype simulation found that trap at seed 2,828).
 struct AttemptId {
   Incarnation boot;  ///< of the router process that placed it
   OwnerEpoch owner;
@@ -69,5 +69,7 @@ struct std::hash<troupe::Id<Tag, Rep>> {
 };
 template <>
 struct std::hash<troupe::RequestId> {
-  size_t operator()(troupe::RequestId id) const noexcept { return id.low ^ (id.high * 0x9e3779b97f4a7c15u); }
+  size_t operator()(troupe::RequestId id) const noexcept {
+    return id.low ^ (id.high * 0x9e3779b97f4a7c15u);
+  }
 };

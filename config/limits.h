@@ -1,6 +1,6 @@
-// Every bound of the program, with its reason. A bound without a reader does not belong here; what happens at
-// each is tested where it is enforced. Those in `Limits` may be overridden under `limits:` in the cluster config,
-// each within the range given in config/cluster_config.cpp.
+// Every bound of the program, with its reason. A bound without a reader does not belong here; what
+// happens at each is tested where it is enforced. Those in `Limits` may be overridden under
+// `limits:` in the cluster config, each within the range given in config/cluster_config.cpp.
 #pragma once
 
 #include <cstddef>
@@ -12,100 +12,133 @@ namespace troupe {
 
 inline constexpr int64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
 
-// -- HTTP bridge ------------------------------------------------------------------------------------------
-inline constexpr size_t kHttpHeaderBytesMax = 16 * kKiB;  ///< more is an attack or a lost cookie jar: 431
+// -- HTTP bridge
+// ------------------------------------------------------------------------------------------
+inline constexpr size_t kHttpHeaderBytesMax =
+    16 * kKiB;  ///< more is an attack or a lost cookie jar: 431
 inline constexpr size_t kHttpHeaderLinesMax = 100;
 inline constexpr size_t kHttpBodyBytesMax = 4 * kMiB;  ///< a 1M-token prompt in JSON; more is 413
 inline constexpr Duration kHttpHeaderTimeout = 5s;     ///< slow headers hold a connection only
 inline constexpr Duration kHttpBodyTimeout = 30s;
 inline constexpr int64_t kHttpBodyBytesPerSecondMin = kKiB;  ///< slower bodies get 408
-inline constexpr Duration kHttpIdleTimeout = 75s;            ///< keep-alive; above common proxies' 60 s
-inline constexpr Duration kHttpWriteTimeout = 30s;           ///< a reader that takes nothing for so long is cut
-inline constexpr size_t kHttpConnectionsMax = 12'000;        ///< below the usual 20,000 descriptors
+inline constexpr Duration kHttpIdleTimeout = 75s;  ///< keep-alive; above common proxies' 60 s
+inline constexpr Duration kHttpWriteTimeout =
+    30s;  ///< a reader that takes nothing for so long is cut
+inline constexpr size_t kHttpConnectionsMax = 12'000;  ///< below the usual 20,000 descriptors
 inline constexpr size_t kHttpConnectionsPerAddressMax = 1'024;
-inline constexpr size_t kHttpPipelineMax = 16;         ///< requests read ahead on one connection
-inline constexpr size_t kStreamBufferBytesMax = kMiB;  ///< unsent bytes of one stream; then it is cancelled
-inline constexpr Duration kSseKeepAlive = 10s;         ///< idle proxies cut at 50 s and more
+inline constexpr size_t kHttpPipelineMax = 16;  ///< requests read ahead on one connection
+inline constexpr size_t kStreamBufferBytesMax =
+    kMiB;  ///< unsent bytes of one stream; then it is cancelled
+inline constexpr Duration kSseKeepAlive = 10s;  ///< idle proxies cut at 50 s and more
 inline constexpr int kJsonDepthMax = 64;
 
-// -- request ----------------------------------------------------------------------------------------------
-inline constexpr int kChoicesMax = 16;                    ///< n
-inline constexpr size_t kStopStringsMax = 16;             ///< OpenAI allows 4, vLLM more
-inline constexpr size_t kStopStringBytesMax = 256;        ///< bounds what TextStream holds back
+// -- request
+// ----------------------------------------------------------------------------------------------
+inline constexpr int kChoicesMax = 16;              ///< n
+inline constexpr size_t kStopStringsMax = 16;       ///< OpenAI allows 4, vLLM more
+inline constexpr size_t kStopStringBytesMax = 256;  ///< bounds what TextStream holds back
 inline constexpr size_t kLogitBiasMax = 1'024;
 inline constexpr int kTopLogprobsMax = 20;
-inline constexpr size_t kMessagesMax = 2'048;             ///< turns in one conversation
+inline constexpr size_t kMessagesMax = 2'048;  ///< turns in one conversation
 inline constexpr Duration kRequestDeadlineDefault = 600s;
-inline constexpr Duration kQueueWaitMax = 30s;            ///< longer and the client should have been told 429
+inline constexpr Duration kQueueWaitMax = 30s;  ///< longer and the client should have been told 429
 
-// -- router -----------------------------------------------------------------------------------------------
-inline constexpr size_t kRouterRequestsMax = 4'096;     ///< queued + running sequences in one router: 429 beyond
-inline constexpr int kRetryBudget = 3;                  ///< unplanned failures of a request
-inline constexpr int kRetryBudgetResetTokens = 256;     ///< accepted tokens that earn the budget back
-inline constexpr Duration kGroupWaitMax = 30s;          ///< for a group to respawn, then 503
-inline constexpr Duration kJournalAckTimeout = 50ms;    ///< a silent journal peer must not stall streams
+// -- router
+// -----------------------------------------------------------------------------------------------
+inline constexpr size_t kRouterRequestsMax =
+    4'096;                              ///< queued + running sequences in one router: 429 beyond
+inline constexpr int kRetryBudget = 3;  ///< unplanned failures of a request
+inline constexpr int kRetryBudgetResetTokens = 256;  ///< accepted tokens that earn the budget back
+inline constexpr Duration kGroupWaitMax = 30s;       ///< for a group to respawn, then 503
+inline constexpr Duration kJournalAckTimeout =
+    50ms;  ///< a silent journal peer must not stall streams
 inline constexpr size_t kJournalBytesMax = 64 * kMiB;
-inline constexpr Duration kEnqueueSilenceMax = 5s;      ///< no answer to Enqueue at all: the attempt is void
+inline constexpr Duration kEnqueueSilenceMax =
+    5s;  ///< no answer to Enqueue at all: the attempt is void
 
-// -- batcher ----------------------------------------------------------------------------------------------
-inline constexpr size_t kBatcherQueueMax = 4'096;   ///< sequences waiting in a group
-inline constexpr int32_t kSlotsMax = 512;           ///< sequences running in a group
+// -- batcher
+// ----------------------------------------------------------------------------------------------
+inline constexpr size_t kBatcherQueueMax = 4'096;  ///< sequences waiting in a group
+inline constexpr int32_t kSlotsMax = 512;          ///< sequences running in a group
 inline constexpr int32_t kRowsPerStepMax = 4'096;
-inline constexpr int32_t kPreemptionsMax = 3;       ///< of one sequence; then it is no longer chosen as a victim
-inline constexpr size_t kPrefixBlocksMax = 1 << 20; ///< entries of a prefix index
+inline constexpr int32_t kPreemptionsMax =
+    3;  ///< of one sequence; then it is no longer chosen as a victim
+inline constexpr size_t kPrefixBlocksMax = 1 << 20;  ///< entries of a prefix index
 
-// -- failure detection (times are stretched by limits.timing_scale) -------------------------------------------
+// -- failure detection (times are stretched by limits.timing_scale)
+// -------------------------------------------
 inline constexpr Duration kBeatInterval = 100ms;
 inline constexpr Duration kSuspectAfter = 500ms;
 inline constexpr Duration kDeadAfter = 1500ms;
+inline constexpr Duration kSelfDoubtLag =
+    100ms;  ///< an own loop later than this doubts its own clockwork first
+inline constexpr size_t kPeersMax = 4'096;  ///< processes one node watches
 inline constexpr Duration kStepDeadlineMin = 1s, kStepDeadlineMax = 2s;  ///< clamp(8 x p99)
 inline constexpr int kStepDeadlineFactor = 8;
-inline constexpr int kStepSamplesMin = 16;            ///< steps of a size before its p99 means anything
-inline constexpr Duration kAbortDeadline = 2s;        ///< then SIGKILL
+inline constexpr int kStepSamplesMin = 16;  ///< steps of a size before its p99 means anything
+inline constexpr Duration kAbortDeadline = 2s;  ///< then SIGKILL
 inline constexpr Duration kCanaryNative = 2s, kCanaryTorch = 5s;
 inline constexpr Duration kRespawnFirst = 100ms, kRespawnMax = 10s;
-inline constexpr int kRestartBudget = 5;              ///< deaths within the window; then `failed`
+inline constexpr int kRestartBudget = 5;  ///< deaths within the window; then `failed`
 inline constexpr Duration kRestartWindow = 300s;
-inline constexpr Duration kFailedRetry = 30s;         ///< one try each, once failed
+inline constexpr Duration kFailedRetry = 30s;  ///< one try each, once failed
 inline constexpr Duration kDrainMax = 30s;
-inline constexpr Duration kLoadTimeout = 120s;        ///< weights to ready
-inline constexpr Duration kTimerMax = 1s;             ///< longest armed timer of a shell
+inline constexpr Duration kLoadTimeout = 120s;  ///< weights to ready
+inline constexpr Duration kTimerMax = 1s;       ///< longest armed timer of a shell
 
-// -- wire -------------------------------------------------------------------------------------------------
-inline constexpr size_t kWireChunkBytesMax = kMiB;        ///< head-of-line blocking (notes: 16 MiB cost 15 ms)
+// -- wire
+// -------------------------------------------------------------------------------------------------
+inline constexpr size_t kWireChunkBytesMax =
+    kMiB;  ///< head-of-line blocking (notes: 16 MiB cost 15 ms)
 inline constexpr size_t kWireMessageBytesMax = 4 * kMiB;  ///< bigger envelopes are refused unread
 inline constexpr size_t kPeerBacklogMax = 4'096;          ///< messages unsent to one peer
 inline constexpr size_t kBundleBytesMax = 256 * kMiB;     ///< tokenizer + template of a model
 inline constexpr size_t kUnixPathMax = 107;               ///< sun_path
 
-// -- model files --------------------------------------------------------------------------------------------
+// -- model files
+// --------------------------------------------------------------------------------------------
 inline constexpr int64_t kModelFileBytesMax = 1024 * kGiB;
 inline constexpr size_t kMetadataEntriesMax = 65'536;
 inline constexpr size_t kMetadataStringBytesMax = 16 * kMiB;
 inline constexpr size_t kMetadataArrayMax = 4'194'304;
 inline constexpr size_t kTensorsMax = 65'536;
 inline constexpr size_t kShardFilesMax = 1'024;
-inline constexpr int64_t kJsonFileBytesMax = 64 * kMiB;   ///< tokenizer.json of a 256k vocabulary is 30 MB
+inline constexpr int64_t kJsonFileBytesMax =
+    64 * kMiB;  ///< tokenizer.json of a 256k vocabulary is 30 MB
 inline constexpr int32_t kLayersMax = 1'024, kHeadsMax = 1'024, kHeadDimMax = 1'024;
-inline constexpr int32_t kHiddenMax = 1 << 17, kFfnMax = 1 << 20, kVocabMax = 1 << 21, kContextMax = 1 << 24;
+inline constexpr int32_t kHiddenMax = 1 << 17, kFfnMax = 1 << 20, kVocabMax = 1 << 21,
+                         kContextMax = 1 << 24;
 
-// -- chat template --------------------------------------------------------------------------------------------
+// -- tokenizer
+// ------------------------------------------------------------------------------------------------
+inline constexpr size_t kTokenTextBytesMax =
+    4 * kKiB;  ///< of one token; known vocabularies stay below 1 KiB
+inline constexpr size_t kPieceCacheEntries =
+    1 << 14;  ///< words remembered a thread, 64 bytes each; a power of two
+inline constexpr size_t kMergeScratchKept =
+    1 << 16;  ///< symbols; more room is given back after a long piece
+
+// -- chat template
+// --------------------------------------------------------------------------------------------
 inline constexpr size_t kTemplateBytesMax = kMiB;
 inline constexpr size_t kTemplateOutputBytesMax = 8 * kMiB;
 inline constexpr int64_t kTemplateStepsMax = 4'000'000;  ///< evaluated nodes of one rendering
 inline constexpr int kTemplateDepthMax = 100;
 
-// -- cache ------------------------------------------------------------------------------------------------
+// -- cache
+// ------------------------------------------------------------------------------------------------
 inline constexpr int64_t kResponseCacheBytes = 64 * kMiB;
 inline constexpr size_t kResponseCacheShards = 16;
 inline constexpr int64_t kCachedResponseBytesMax = kMiB;  ///< larger answers are not cached
 inline constexpr Duration kRedisTimeout = 50ms;
-inline constexpr int kRedisBreakerErrors = 5;  ///< in kRedisBreakerWindow; then closed to traffic for kRedisBreakerRest
+inline constexpr int kRedisBreakerErrors =
+    5;  ///< in kRedisBreakerWindow; then closed to traffic for kRedisBreakerRest
 inline constexpr Duration kRedisBreakerWindow = 1s, kRedisBreakerRest = 2s;
 inline constexpr Duration kRedisTtl = 3600s;
 inline constexpr size_t kRedisPendingMax = 1'024;
 
-// -- logs -------------------------------------------------------------------------------------------------
+// -- logs
+// -------------------------------------------------------------------------------------------------
 inline constexpr size_t kLogEventBytesMax = 4 * kKiB;
 
 /// The overridable ones.
@@ -122,8 +155,8 @@ struct Limits {
 
   /// A detection or deadline constant under this timing_scale.
   Duration scaled(Duration d) const {
-    return std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::nano>(
-        static_cast<double>(d.count()) * timing_scale));
+    return std::chrono::duration_cast<Duration>(
+        std::chrono::duration<double, std::nano>(static_cast<double>(d.count()) * timing_scale));
   }
 };
 

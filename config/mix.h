@@ -1,5 +1,6 @@
-// A fixed 64-bit mixing hash (the finaliser of SplitMix64, Steele et al. 2014). Not for secrets. Its values
-// are part of the oracle backend's contract (kMixVersion goes into numerics_id): never change them in place.
+// A fixed 64-bit mixing hash (the finaliser of SplitMix64, Steele et al. 2014). Not for secrets.
+// Its values are part of the oracle backend's contract (kMixVersion goes into numerics_id): never
+// change them in place.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// Expected failures as values. A function that can fail for a reason its caller should handle returns
-// Result<T>; a broken invariant aborts (config/check.h); a failed component ends its process.
+// Expected failures as values. A function that can fail for a reason its caller should handle
+// returns Result<T>; a broken invariant aborts (config/check.h); a failed component ends its
+// process.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +11,11 @@
 
 namespace troupe {
 
-/// What kind of failure it was. The HTTP status of each is fixed in net/http_api; exit codes in app/.
+/// What kind of failure it was. The HTTP status of each is fixed in net/http_api; exit codes in
+/// app/.
 enum class ErrorCode : uint8_t {
-  invalid_argument,   ///< the caller's input is wrong; `Error::param` names the field if there is one
+  invalid_argument,   ///< the caller's input is wrong; `Error::param` names the field if there is
+                      ///< one
   unauthenticated,    ///< no or wrong credentials
   permission_denied,  ///< known caller, not allowed
   not_found,          ///< unknown model, path, request or file

@@ -9,8 +9,8 @@ namespace troupe {
 /// Signed nanoseconds.
 using Duration = std::chrono::nanoseconds;
 
-/// A monotonic time line without a now(): what its zero means is the caller's affair (steady clock in the
-/// shells, virtual time in tests), so times never cross a process boundary; durations do.
+/// A monotonic time line without a now(): what its zero means is the caller's affair (steady clock
+/// in the shells, virtual time in tests), so times never cross a process boundary; durations do.
 struct MonotonicTimeline {
   using duration = Duration;
   using rep = duration::rep;

@@ -1,6 +1,6 @@
-// Renders conversations with a model's own Jinja chat template: a subset of Jinja2 with bounded loops, depth and
-// output. Immutable after parse(); any thread may render. Oracle in the tests: PyPI jinja2, sandboxed, with
-// trim_blocks and lstrip_blocks.
+// Renders conversations with a model's own Jinja chat template: a subset of Jinja2 with bounded
+// loops, depth and output. Immutable after parse(); any thread may render. Oracle in the tests:
+// PyPI jinja2, sandboxed, with trim_blocks and lstrip_blocks.
 #pragma once
 
 #include <memory>
@@ -41,11 +41,13 @@ struct TemplateMember {
 
 class ChatTemplate {
  public:
-  /// `unsupported` names the construct and its line; every construct is checked here, not at render time.
+  /// `unsupported` names the construct and its line; every construct is checked here, not at render
+  /// time.
   static Result<ChatTemplate> parse(std::string_view source);
 
   /// `globals`: messages, tools, bos_token, eos_token, add_generation_prompt, ... A template's own
-  /// raise_exception() and type errors give invalid_argument with its message; bounds give too_large.
+  /// raise_exception() and type errors give invalid_argument with its message; bounds give
+  /// too_large.
   Result<std::string> render(const std::vector<TemplateMember>& globals) const;
 
   /// Whether the template mentions the global (e.g. "tools").

@@ -1,5 +1,6 @@
-// Exchange among the ranks of one group. A group has two: a host collective (plans, tokens) and a device
-// collective (tensors). shm and tcp implementations live in net/, nccl in model/cuda/; one-rank groups have none.
+// Exchange among the ranks of one group. A group has two: a host collective (plans, tokens) and a
+// device collective (tensors). shm and tcp implementations live in net/, nccl in model/cuda/;
+// one-rank groups have none.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +27,8 @@ struct Buffer {
   ElementType type = ElementType::bytes;
 };
 
-/// One thread calls at a time, except abort(). After any error the generation is dead: make a new collective.
+/// One thread calls at a time, except abort(). After any error the generation is dead: make a new
+/// collective.
 class Collective {
  public:
   virtual ~Collective() = default;

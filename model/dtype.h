@@ -1,5 +1,5 @@
-// Number formats of weights in files (GGML's block formats, from the GGUF specification and ggml's documented
-// layouts), and their exact conversion to float32.
+// Number formats of weights in files (GGML's block formats, from the GGUF specification and ggml's
+// documented layouts), and their exact conversion to float32.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// What a router needs to serve a model without its file: tokenizer, chat template, spec and who they belong to.
+// What a router needs to serve a model without its file: tokenizer, chat template, spec and who
+// they belong to.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// What a Llama-family decoder is, as data: all variants (Llama 2/3, SmolLM2, Qwen2/2.5/3, Mistral) differ only in
-// these fields. Made by the readers of model/files/, checked once by `check_spec`.
+// What a Llama-family decoder is, as data: all variants (Llama 2/3, SmolLM2, Qwen2/2.5/3, Mistral)
+// differ only in these fields. Made by the readers of model/files/, checked once by `check_spec`.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@ namespace troupe {
 
 enum class RopeScaling : uint8_t { none, linear, llama3 };
 
-/// Which two elements of a q/k row a rotation mixes *in the file*. Backends work on halves (numerics N10).
+/// Which two elements of a q/k row a rotation mixes *in the file*. Backends work on halves
+/// (numerics N10).
 enum class RopePairs : uint8_t {
   halves,    ///< (i, i + head_dim/2): Hugging Face files, GGUF of qwen2/qwen3
   adjacent,  ///< (2i, 2i + 1): GGUF of the llama architecture (llama, mistral, smollm2)
@@ -27,8 +28,8 @@ struct RopeSpec {
   double high_freq_factor = 4;  ///< llama3 only
   int32_t original_context = 8192;
   RopePairs pairs = RopePairs::halves;
-  /// A GGUF may carry its own divisors of the frequencies (tensor rope_freqs, head_dim/2 values); then they
-  /// are used in place of the llama3 formula.
+  /// A GGUF may carry its own divisors of the frequencies (tensor rope_freqs, head_dim/2 values);
+  /// then they are used in place of the llama3 formula.
   bool has_freq_divisors = false;
   bool operator==(const RopeSpec&) const = default;
 };
@@ -52,8 +53,8 @@ struct ModelSpec {
   bool operator==(const ModelSpec&) const = default;
 };
 
-/// Refuses what no backend can compute: sizes out of bounds of config/limits.h, heads that don't divide,
-/// odd head_dim, non-finite numbers. One sentence names the field.
+/// Refuses what no backend can compute: sizes out of bounds of config/limits.h, heads that don't
+/// divide, odd head_dim, non-finite numbers. One sentence names the field.
 Result<void> check_spec(const ModelSpec& spec);
 
 }  // namespace troupe

@@ -1,5 +1,6 @@
-// A rank's part of a model on a device: weights, paged KV, sampler slots. The seam behind which backends live
-// (model/torch, model/native, model/oracle). Used by one device lane thread; only abort() may come from another.
+// A rank's part of a model on a device: weights, paged KV, sampler slots. The seam behind which
+// backends live (model/torch, model/native, model/oracle). Used by one device lane thread; only
+// abort() may come from another.
 #pragma once
 
 #include <cstddef>
@@ -56,13 +57,16 @@ class Partition {
   /// Once. Reads only this rank's rows. On error the object is of no further use.
   virtual Result<Capabilities> load(const WeightSource& weights, const ModelSpec& spec,
                                     const PartitionPlan& plan, int rank, const Budget& budget) = 0;
-  /// At most 1 + pipeline depth in flight. The plan must outlive the wait() for it. Blocks and slots it names
-  /// stay pinned until then. Plans must follow each other by `key` (step + 1, prev_hash).
+  /// At most 1 + pipeline depth in flight. The plan must outlive the wait() for it. Blocks and
+  /// slots it names stay pinned until then. Plans must follow each other by `key` (step + 1,
+  /// prev_hash).
   virtual Ticket submit(const StepPlan& plan) = 0;
-  /// Blocks until the step is done; the output is valid until the next wait(). null on ranks that are not the
-  /// head. Errors: aborted, deadline_exceeded, internal; after any of them the generation is dead.
+  /// Blocks until the step is done; the output is valid until the next wait(). null on ranks that
+  /// are not the head. Errors: aborted, deadline_exceeded, internal; after any of them the
+  /// generation is dead.
   virtual Result<const StepOutput*> wait(Ticket ticket, Duration timeout) = 0;
-  /// From any thread: a wait in progress returns `aborted` soon (at latest after the step's own end).
+  /// From any thread: a wait in progress returns `aborted` soon (at latest after the step's own
+  /// end).
   virtual void abort() noexcept = 0;
   virtual Result<void> export_block(BlockId block, BlockImage& image) = 0;
   virtual Result<void> import_block(BlockId block, const BlockImage& image) = 0;

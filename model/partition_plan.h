@@ -34,7 +34,8 @@ struct PartitionPlan {
 /// One rank that holds everything.
 PartitionPlan whole_model(const ModelSpec& spec);
 
-/// Refuses layouts that leave a rank without work. Only 1 x 1 is served so far; others are refused by name.
+/// Refuses layouts that leave a rank without work. Only 1 x 1 is served so far; others are refused
+/// by name.
 Result<PartitionPlan> plan_partitions(const ModelSpec& spec, int32_t tensor_parallel,
                                       int32_t pipeline_parallel);
 

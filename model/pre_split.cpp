@@ -26,13 +26,15 @@ constexpr std::array kNames = {
     Named{"qwen3", Family::qwen2},      Named{"deepseek-r1-qwen", Family::qwen2},
 };
 
-// GPT-2's own split (Radford et al. 2019): English contractions; then letters, digits or others, each with one
-// space before; of a run of white space the last one belongs to the word that follows.
+// GPT-2's own split (Radford et al. 2019): English contractions; then letters, digits or others,
+// each with one space before; of a run of white space the last one belongs to the word that
+// follows.
 constexpr std::string_view kGpt2 =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-// The cl100k shape of Llama 3 and Qwen 2: contractions in any case, any one character before letters, line ends
-// kept with the punctuation before them. The two differ only in how many digits stay together.
+// The cl100k shape of Llama 3 and Qwen 2: contractions in any case, any one character before
+// letters, line ends kept with the punctuation before them. The two differ only in how many digits
+// stay together.
 std::string cl100k(std::string_view digits) {
   std::string out = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)";
   out += digits;

@@ -1,5 +1,5 @@
-// What the name of a pre-split (`tokenizer.ggml.pre` of a GGUF file) stands for. A tokenizer.json spells these
-// facts out itself; a GGUF file gives only the name. Pure; standard library only.
+// What the name of a pre-split (`tokenizer.ggml.pre` of a GGUF file) stands for. A tokenizer.json
+// spells these facts out itself; a GGUF file gives only the name. Pure; standard library only.
 #pragma once
 
 #include <optional>
@@ -9,8 +9,8 @@
 
 namespace troupe {
 
-/// PCRE2 patterns for TokenizerSpec::pre_split. nullopt for a name we do not know: the caller refuses the
-/// file, since a wrong split gives wrong tokens silently.
+/// PCRE2 patterns for TokenizerSpec::pre_split. nullopt for a name we do not know: the caller
+/// refuses the file, since a wrong split gives wrong tokens silently.
 std::optional<std::vector<std::string>> pre_split_patterns(std::string_view pre);
 
 /// Value of TokenizerSpec::nfc for the family (Qwen 2 normalises; GGUF does not say so).

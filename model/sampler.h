@@ -1,5 +1,5 @@
-// Draws tokens from logits: numerics.md N13-N15. Pure functions of (logits, slot state, absolute position), so any
-// worker redraws the same token. Philox4x32-10 (Salmon et al. 2011) keyed by seed.
+// Draws tokens from logits: numerics.md N13-N15. Pure functions of (logits, slot state, absolute
+// position), so any worker redraws the same token.
 #pragma once
 
 #include <cstdint>
@@ -14,33 +14,53 @@ namespace troupe {
 /// Raw log-probability of one token and the best alternatives (ties to the lowest id).
 struct Drawn {
   int32_t token = 0;
-  float logprob = 0;              ///< of `token`, from raw logits (before penalties and temperature)
-  std::vector<TokenLogprob> top;  ///< n_logprobs entries, best first
+  float logprob =
+      0;  ///< of `token`, from raw logits (before penalties and temperature); 0 if not wanted
+  std::vector<TokenLogprob> top;  ///< n_logprobs entries (at most the vocabulary), best first
   bool nonfinite = false;         ///< a logit was NaN or infinite; token is then meaningless
+};
+
+/// Reused between draws so that a draw allocates nothing once warm. One per thread that draws.
+struct SamplerScratch {
+  struct Candidate {
+    float logit = 0, weight = 0;
+    int32_t token = 0;
+  };
+  std::vector<float> logits, weights;
+  std::vector<Candidate> candidates;
 };
 
 /// Sampler state of one open slot: parameters plus token counts for penalties.
 class SamplerSlot {
  public:
-  explicit SamplerSlot(const SlotOpen& open);
+  /// Token ids in `open.bias` and `open.history` must be below the vocabulary (the batcher's
+  /// promise).
+  explicit SamplerSlot(SlotOpen open);
 
-  /// `position`: absolute position of the token being drawn (index in prompt + answer).
-  /// `logits`: [vocab], not changed.
-  Drawn draw(std::span<const float> logits, int32_t position) const;
-  /// Tell the slot which token was accepted, so that penalties count it.
+  /// `position`: absolute position of the token being drawn (its index in prompt + answer).
+  /// `logits`: [vocab], not changed. Order: repetition penalty (as Hugging Face: over prompt and
+  /// answer, a positive logit is divided, else multiplied), presence and frequency (as OpenAI: over
+  /// the answer only), bias, temperature, min_p, top_k, top_p. Temperature 0 takes the largest,
+  /// ties to the lowest id.
+  Drawn draw(std::span<const float> logits, int32_t position, SamplerScratch& scratch) const;
+  /// Tells the slot which token was accepted, so that penalties count it.
   void accept(int32_t token);
 
   const SlotOpen& parameters() const { return open_; }
 
  private:
-  SlotOpen open_;
   struct Count {
-    int32_t prompt = 0, generated = 0;
+    bool in_prompt = false;
+    int32_t generated = 0;
   };
+  std::span<const float> adjusted(std::span<const float> logits, SamplerScratch& scratch) const;
+
+  SlotOpen open_;  ///< without `history`, which counts_ replaces
+  bool penalises_ = false;
   std::unordered_map<int32_t, Count> counts_;  ///< only when a penalty is set
 };
 
-/// log softmax of raw logits for `token`, by N14: blocks of 256 ids, double accumulation across blocks.
+/// log softmax of raw logits by N14: blocks of 256 ids, double accumulation across blocks.
 struct LogNormaliser {
   float max = 0;
   double log_total = 0;
@@ -49,7 +69,8 @@ struct LogNormaliser {
 };
 LogNormaliser normalise(std::span<const float> logits);
 
-/// 53 uniform bits in [0, 1).
-double philox_uniform(uint64_t seed, uint64_t position, uint32_t choice);
+/// The `count` most likely tokens, best first, ties to the lowest id.
+std::vector<TokenLogprob> top_logprobs(std::span<const float> logits,
+                                       const LogNormaliser& normaliser, int32_t count);
 
 }  // namespace troupe

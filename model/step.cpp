@@ -36,7 +36,8 @@ uint64_t hash_of(const StepPlan& plan) {
     h.add(uint64_t{static_cast<uint32_t>(o.slot)} << 32 | static_cast<uint32_t>(o.choice));
     h.add(o.seed);
     h.add(uint64_t{static_cast<uint32_t>(o.n_prompt)} << 32 | static_cast<uint32_t>(o.adapter));
-    for (float f : {o.temperature, o.top_p, o.min_p, o.repetition, o.presence, o.frequency}) h.add(f);
+    for (float f : {o.temperature, o.top_p, o.min_p, o.repetition, o.presence, o.frequency})
+      h.add(f);
     h.add(uint64_t{static_cast<uint32_t>(o.top_k)} << 32 | static_cast<uint32_t>(o.n_logprobs));
     h.add(static_cast<uint64_t>(o.grammar));
     h.add(o.bias.size());
@@ -48,11 +49,12 @@ uint64_t hash_of(const StepPlan& plan) {
   }
   h.add_all(plan.close);
   h.add(plan.copy.size());
-  for (BlockCopy c : plan.copy) h.add(uint64_t{static_cast<uint32_t>(c.src)} << 32 | static_cast<uint32_t>(c.dst));
+  for (BlockCopy c : plan.copy)
+    h.add(uint64_t{static_cast<uint32_t>(c.src)} << 32 | static_cast<uint32_t>(c.dst));
   h.add(plan.slices.size());
   for (const Slice& s : plan.slices) {
-    for (int32_t v : {s.slot, s.pos0, s.n_rows, s.n_draft, s.tok_off, s.blk_off, s.n_blk, s.out_row0,
-                      static_cast<int32_t>(s.out), s.score_off})
+    for (int32_t v : {s.slot, s.pos0, s.n_rows, s.n_draft, s.tok_off, s.blk_off, s.n_blk,
+                      s.out_row0, static_cast<int32_t>(s.out), s.score_off})
       h.add(static_cast<uint64_t>(v));
   }
   h.add_all(plan.tokens);

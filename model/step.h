@@ -1,6 +1,7 @@
-// One step of the model as data: what the batcher asks (StepPlan) and what the head rank answers (StepOutput).
-// C++20-clean, plain structs over flat arrays, so that later a plan can travel over a Collective as it lies in
-// memory. The batcher alone decides; ranks decide nothing. Little-endian hosts only.
+// One step of the model as data: what the batcher asks (StepPlan) and what the head rank answers
+// (StepOutput). C++20-clean, plain structs over flat arrays, so that later a plan can travel over a
+// Collective as it lies in memory. The batcher alone decides; ranks decide nothing. Little-endian
+// hosts only.
 #pragma once
 
 #include <array>
@@ -14,8 +15,8 @@ namespace troupe {
 /// Positions in one KV block; a full block is the unit of prefix sharing, hashing and transfer.
 inline constexpr int32_t kBlockPositions = 16;
 
-/// Names one step. `lane` is the pipeline micro-batch. `prev_hash` is the hash of the lane's previous plan
-/// (0 for the first), so that two ranks that disagree about history notice at once.
+/// Names one step. `lane` is the pipeline micro-batch. `prev_hash` is the hash of the lane's
+/// previous plan (0 for the first), so that two ranks that disagree about history notice at once.
 struct StepKey {
   uint64_t epoch = 0;  ///< incarnation of the batcher
   uint32_t generation = 0, lane = 0;
@@ -32,12 +33,12 @@ enum class Out : uint8_t {
 
 /// One sequence in one step: `n_rows` consecutive absolute positions from `pos0`.
 struct Slice {
-  int32_t slot = 0;      ///< dense; sampler state hangs on it (SlotOpen)
-  int32_t pos0 = 0;      ///< absolute position of row 0
-  int32_t n_rows = 0;    ///< >= 1
-  int32_t n_draft = 0;   ///< the last n_draft rows are speculative
-  int32_t tok_off = 0;   ///< into StepPlan::tokens; a value >= 0 is an id, -1-r is the token sampled in slice r's
-                         ///< last output row of this lane's previous StepOutput
+  int32_t slot = 0;     ///< dense; sampler state hangs on it (SlotOpen)
+  int32_t pos0 = 0;     ///< absolute position of row 0
+  int32_t n_rows = 0;   ///< >= 1
+  int32_t n_draft = 0;  ///< the last n_draft rows are speculative
+  int32_t tok_off = 0;  ///< into StepPlan::tokens; a value >= 0 is an id, -1-r is the token sampled
+                        ///< in slice r's last output row of this lane's previous StepOutput
   int32_t blk_off = 0;   ///< into StepPlan::blocks
   int32_t n_blk = 0;     ///< the table covers [0, pos0 + n_rows); 0 for encoders
   int32_t out_row0 = 0;  ///< rows out_row0..n_rows-1 give output (== n_rows: none)
@@ -56,24 +57,27 @@ struct BlockCopy {
 struct SlotOpen {
   int32_t slot = 0;
   uint64_t seed = 0;
-  int32_t choice = 0;    ///< index of this choice among the request's n
-  int32_t n_prompt = 0;  ///< ORIGINAL prompt length: penalties and logprob indices survive a failover
+  int32_t choice = 0;  ///< index of this choice among the request's n
+  int32_t n_prompt =
+      0;  ///< ORIGINAL prompt length: penalties and logprob indices survive a failover
   int32_t adapter = 0;
   float temperature = 1, top_p = 1, min_p = 0, repetition = 1, presence = 0, frequency = 0;
-  int32_t top_k = 0;       ///< 0: off
-  int32_t n_logprobs = 0;  ///< alternatives wanted per sampled token, <= 20; -1: not even the token's own
+  int32_t top_k = 0;  ///< 0: off
+  int32_t n_logprobs =
+      0;  ///< alternatives wanted per sampled token, <= 20; -1: not even the token's own
   int32_t grammar = 0;
   std::vector<std::pair<int32_t, float>> bias;  ///< (token id, added to its logit)
-  std::vector<int32_t> history;                 ///< prompt + accepted tokens, for penalties; empty if none is set
+  std::vector<int32_t> history;  ///< prompt + accepted tokens, for penalties; empty if none is set
   bool operator==(const SlotOpen&) const = default;
 };
 
-/// Owned storage; a plan is built by the batcher, moved to the device lane and kept until its output is read.
+/// Owned storage; a plan is built by the batcher, moved to the device lane and kept until its
+/// output is read.
 struct StepPlan {
   StepKey key;
-  std::vector<SlotOpen> open;    ///< before the step
-  std::vector<int32_t> close;    ///< before `open`
-  std::vector<BlockCopy> copy;   ///< after `open`, before any row
+  std::vector<SlotOpen> open;   ///< before the step
+  std::vector<int32_t> close;   ///< before `open`
+  std::vector<BlockCopy> copy;  ///< after `open`, before any row
   std::vector<Slice> slices;
   std::vector<int32_t> tokens, blocks, score;
   bool bidirectional = false;
@@ -94,12 +98,14 @@ struct TokenLogprob {
   bool operator==(const TokenLogprob&) const = default;
 };
 
-/// What one slice gave. `top` rows: n_logprobs alternatives for each token of the slice, best first.
+/// What one slice gave. `top` rows: n_logprobs alternatives for each token of the slice, best
+/// first.
 struct SliceOut {
   int32_t slot = 0;
   int32_t n_tokens = 0, tok_off = 0;  ///< into StepOutput::tokens and ::logprob (Out::sample)
-  int32_t top_off = 0, n_top = 0;     ///< into StepOutput::top: n_tokens (or scored rows) * n_top entries
-  int32_t score_off = 0;              ///< into StepOutput::scores (Out::score), one per output row
+  int32_t top_off = 0,
+          n_top = 0;      ///< into StepOutput::top: n_tokens (or scored rows) * n_top entries
+  int32_t score_off = 0;  ///< into StepOutput::scores (Out::score), one per output row
   uint32_t flags = 0;
 };
 
@@ -109,7 +115,7 @@ struct StepOutput {
   uint64_t plan_hash = 0;
   std::vector<SliceOut> slices;
   std::vector<int32_t> tokens;
-  std::vector<float> logprob;      ///< of the drawn token, from raw logits
+  std::vector<float> logprob;  ///< of the drawn token, from raw logits
   std::vector<TokenLogprob> top;
   std::vector<float> pooled, scores;
   std::array<uint32_t, 8> phase_us{};

@@ -1,9 +1,9 @@
-// Tokens of one choice to text as it may be shown: never part of a UTF-8 character, and never text that might
-// still turn out to be the start of a stop string. Pure; owned by the Router machine, one a choice.
+// Tokens of one choice to text as it may be shown: never part of a UTF-8 character, and never text
+// that might still turn out to be the start of a stop string. Pure; owned by the Router machine,
+// one a choice.
 #pragma once
 
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,17 +13,25 @@
 
 namespace troupe {
 
+class LossyUtf8;
+
 class TextStream {
  public:
-  /// `stops`: at most kMaxStopStrings non-empty strings. `first_position` is true when the text starts an answer
-  /// (then a space prefix of SentencePiece models is not removed: the prompt came before).
+  /// `stops`: at most kStopStringsMax, of at most kStopStringBytesMax bytes each; empty ones are
+  /// ignored. The text goes on after a prompt, so the space prefix of SentencePiece models is not
+  /// removed.
   TextStream(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stops);
+  ~TextStream();
+  TextStream(TextStream&&) noexcept;
+  TextStream& operator=(TextStream&&) noexcept;
 
   struct Piece {
-    std::string text;    ///< to show now; may be empty
-    bool stopped = false;  ///< a stop string was completed: `text` ends before it, further tokens are ignored
+    std::string text;  ///< to show now; may be empty
+    bool stopped =
+        false;  ///< a stop string was completed: `text` ends before it, further tokens are ignored
   };
-  /// Adds one token.
+  /// Adds one token. The stop string that is complete first ends the text (of two that end at the
+  /// same place the longer one), however the text is cut into tokens.
   Piece push(TokenId token);
   /// No more tokens: gives what was held back (an unfinished character becomes U+FFFD).
   std::string finish();
@@ -33,9 +41,12 @@ class TextStream {
   bool stopped() const { return stopped_; }
 
  private:
+  Piece take(size_t searched);
+
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::vector<std::string> stops_;
-  std::string held_;  ///< <= longest stop string + 3 bytes + one token
+  std::unique_ptr<LossyUtf8> characters_;  ///< holds back at most 3 bytes
+  std::string held_;                       ///< between calls shorter than the longest stop string
   size_t shown_ = 0;
   bool stopped_ = false;
 };

@@ -1,5 +1,6 @@
-// Text to tokens and back. Immutable after make(); any number of threads may use one object (per-call scratch is
-// thread-local). Byte-level BPE (Sennrich et al. 2016; GPT-2) and SentencePiece-style BPE.
+// Text to tokens and back. Immutable after make(); any number of threads may use one object
+// (per-call scratch is thread-local). Byte-level BPE (Sennrich et al. 2016; GPT-2) and
+// SentencePiece-style BPE.
 #pragma once
 
 #include <memory>
@@ -14,8 +15,8 @@
 
 namespace troupe {
 
-/// Whether special-token text in the input becomes special tokens (a rendered chat template) or stays plain
-/// text (what a user wrote).
+/// Whether special-token text in the input becomes special tokens (a rendered chat template) or
+/// stays plain text (what a user wrote).
 enum class SpecialText : uint8_t { parse, plain };
 
 class Tokenizer {
@@ -24,12 +25,12 @@ class Tokenizer {
   static Result<std::shared_ptr<const Tokenizer>> make(TokenizerSpec spec);
   virtual ~Tokenizer() = default;
 
-  /// `text` must be valid UTF-8 (the bridge refuses other input); invalid bytes are tokenised as bytes where the
-  /// vocabulary can, never a crash. Does not add bos/eos; see with_bos_eos().
+  /// `text` must be valid UTF-8 (the bridge refuses other input); invalid bytes are tokenised as
+  /// bytes where the vocabulary can, never a crash. Does not add bos/eos; see with_bos_eos().
   virtual std::vector<TokenId> encode(std::string_view text, SpecialText special) const = 0;
 
-  /// Bytes that `token` adds to the text when it follows others (a leading U+2581 is a space). Empty for control
-  /// tokens. Not necessarily whole UTF-8 characters: see TextStream.
+  /// Bytes that `token` adds to the text when it follows others (a leading U+2581 is a space).
+  /// Empty for control tokens. Not necessarily whole UTF-8 characters: see TextStream.
   virtual std::string_view bytes_of(TokenId token) const = 0;
 
   virtual const TokenizerSpec& spec() const = 0;
@@ -43,7 +44,8 @@ class Tokenizer {
   bool ends_generation(TokenId token) const;
 };
 
-/// The oracle backend's vocabulary: 4,096 tokens; 0 = end, 1-255 single bytes, others short ASCII words.
+/// The oracle backend's vocabulary: 4,096 tokens; 0 = end, 1-255 single bytes, others short ASCII
+/// words.
 TokenizerSpec oracle_tokenizer_spec();
 
 }  // namespace troupe

@@ -1,5 +1,5 @@
-// Where a Partition's weights come from: a model file, later a peer. Implementations check every offset and size
-// before they hand out a span; a backend may trust the extents it was given.
+// Where a Partition's weights come from: a model file, later a peer. Implementations check every
+// offset and size before they hand out a span; a backend may trust the extents it was given.
 #pragma once
 
 #include <compare>
@@ -20,15 +20,23 @@ enum class TensorKind : uint8_t {
   output,           ///< [vocab, hidden]; absent when embeddings are tied
   rope_freqs,       ///< [head_dim / 2] divisors; GGUF of Llama 3.1 only
   attention_norm,   ///< [hidden], and so on per layer
-  q, k, v,          ///< [q_dim, hidden], [kv_dim, hidden], [kv_dim, hidden]
-  q_bias, k_bias, v_bias,
-  q_norm, k_norm,   ///< [head_dim]
-  o,                ///< [hidden, q_dim]
+  q,
+  k,
+  v,  ///< [q_dim, hidden], [kv_dim, hidden], [kv_dim, hidden]
+  q_bias,
+  k_bias,
+  v_bias,
+  q_norm,
+  k_norm,  ///< [head_dim]
+  o,       ///< [hidden, q_dim]
   o_bias,
   ffn_norm,
-  gate, up,         ///< [ffn, hidden]
-  down,             ///< [hidden, ffn]
-  gate_bias, up_bias, down_bias,
+  gate,
+  up,    ///< [ffn, hidden]
+  down,  ///< [hidden, ffn]
+  gate_bias,
+  up_bias,
+  down_bias,
 };
 
 std::string_view name_of(TensorKind kind);
@@ -60,7 +68,8 @@ class WeightSource {
   virtual Result<TensorInfo> info(TensorId id) const = 0;
   /// Contiguous bytes of whole rows as they stand in the file; valid as long as the source.
   virtual Result<std::span<const std::byte>> rows(TensorId id, RowRange range) const = 0;
-  /// sha256 over the digests of 4 MiB chunks of all weight bytes. Computed once, may take a second a GB.
+  /// sha256 over the digests of 4 MiB chunks of all weight bytes. Computed once, may take a second
+  /// a GB.
   virtual Digest weights_id() const = 0;
 };
 

@@ -1,6 +1,7 @@
-// The HTTP bridge of a router process: from OpenAI-style HTTP to ClientRequest and from Deliver back to JSON or SSE.
-// It parses, validates, renders the template, tokenises and formats; what happens to a request is the Router's
-// decision. Runs on its own thread(s); every public call may come from any thread and returns at once.
+// The HTTP bridge of a router process: from OpenAI-style HTTP to ClientRequest and from Deliver
+// back to JSON or SSE. It parses, validates, renders the template, tokenises and formats; what
+// happens to a request is the Router's decision. Runs on its own thread(s); every public call may
+// come from any thread and returns at once.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ namespace troupe {
 struct ServedModel {
   std::string name;
   std::shared_ptr<const Tokenizer> tokenizer;
-  std::shared_ptr<const ChatTemplate> chat_template;  ///< null: the model has none, chat answers 400
+  std::shared_ptr<const ChatTemplate>
+      chat_template;  ///< null: the model has none, chat answers 400
   ModelSpec spec;
   int32_t context = 0;  ///< positions a sequence may reach
   Digest weights_id{}, numerics_id{};
@@ -46,12 +48,16 @@ struct BridgeState {
 };
 
 struct BridgeConfig {
-  int listener = -1;  ///< bound, listening TCP socket; the node keeps a copy so that a respawn loses no connection
+  int listener = -1;  ///< bound, listening TCP socket; the node keeps a copy so that a respawn
+                      ///< loses no connection
   std::string tls_certificate, tls_key;  ///< PEM files; empty: plain HTTP
-  std::string api_keys_file;             ///< lines name:role:sha256hex; empty: no keys asked; reload() re-reads
-  std::vector<std::string> exempt_addresses = {"127.0.0.1", "::1"};  ///< from the per-address connection limit
-  std::vector<std::string> allowed_hosts;  ///< beside the listener's own; checked only where Origin is sent
-  Salt tenant_root{};                      ///< keys tenant salts (from cluster.secret)
+  std::string
+      api_keys_file;  ///< lines name:role:sha256hex; empty: no keys asked; reload() re-reads
+  std::vector<std::string> exempt_addresses = {"127.0.0.1",
+                                               "::1"};  ///< from the per-address connection limit
+  std::vector<std::string>
+      allowed_hosts;   ///< beside the listener's own; checked only where Origin is sent
+  Salt tenant_root{};  ///< keys tenant salts (from cluster.secret)
   Limits limits;
   std::string build;  ///< for build info
   std::string node;

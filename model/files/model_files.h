@@ -11,14 +11,19 @@
 namespace troupe {
 
 struct OpenedModel {
-  ModelBundle bundle;  ///< manifest.weights_id is zero until asked of `weights`
+  /// Its weights_id stays zero: ask `weights` where it is needed, that reads every byte.
+  ModelBundle bundle;
+  /// Owns the map of the file(s): drop it once the weights are loaded.
   std::shared_ptr<const WeightSource> weights;
-  std::string name;         ///< stem of the file or directory
+  std::string name;  ///< stem of the file or directory
   int64_t file_bytes = 0;
 };
 
 /// Every offset, size, count and string is checked before use. not_found, data_loss or unsupported with one
 /// sentence that names the file and what is wrong.
 Result<OpenedModel> open_model(const std::string& path);
+
+/// Only the tokenizer, of a GGUF file (also one that holds just a vocabulary) or a Hugging Face directory.
+Result<TokenizerSpec> open_tokenizer(const std::string& path);
 
 }  // namespace troupe

@@ -1,5 +1,6 @@
-// Random traffic against tiny pools: whatever joins, leaves, is cancelled, replaced, lost or preempted, every answer
-// is the reference's, every invariant holds after every input, and at rest nothing is held.
+// Random traffic against tiny pools: whatever joins, leaves, is cancelled, replaced, lost or
+// preempted, every answer is the reference's, every invariant holds after every input, and at rest
+// nothing is held.
 #include <doctest/doctest.h>
 
 #include <random>
@@ -74,14 +75,16 @@ class Traffic {
     switch (random_() % 12) {
       case 0:
       case 1:
-      case 2: return send(fresh());
+      case 2:
+        return send(fresh());
       case 3: {
         if (sent_.empty()) return;
         Sent& s = sent_[random_() % sent_.size()];
         if (!rig_.answer(s.request).over()) s.withdrawn = true;
         return rig_.cancel(s.request, s.router);
       }
-      case 4: return replace();
+      case 4:
+        return replace();
       case 5: {
         if (random_() % 4 != 0) return;
         const RouterId lost(1 + random_() % 3);
@@ -118,13 +121,16 @@ class Traffic {
   void verify() {
     for (const Sent& s : sent_) {
       const Answer& answer = rig_.answer(s.request);
-      auto whole = reference_answer(s.request.prompt, length_of(s.request), rig_.config.vocab, s.request.stop_ids);
+      auto whole = reference_answer(s.request.prompt, length_of(s.request), rig_.config.vocab,
+                                    s.request.stop_ids);
       const auto already = s.request.accepted.size();
       REQUIRE(already + answer.tokens.size() <= whole.size());
-      for (size_t i = 0; i < answer.tokens.size(); ++i) REQUIRE(answer.tokens[i] == whole[already + i]);
+      for (size_t i = 0; i < answer.tokens.size(); ++i)
+        REQUIRE(answer.tokens[i] == whole[already + i]);
       if (answer.refused) {
         const ErrorCode code = answer.refused->code;
-        REQUIRE((code == ErrorCode::rate_limited || code == ErrorCode::invalid_argument || code == ErrorCode::too_large));
+        REQUIRE((code == ErrorCode::rate_limited || code == ErrorCode::invalid_argument ||
+                 code == ErrorCode::too_large));
       } else if (!s.withdrawn) {
         REQUIRE(answer.finish != Finish::none);
         REQUIRE(already + answer.tokens.size() == whole.size());
@@ -161,7 +167,9 @@ class Traffic {
 
 }  // namespace
 
-TEST_CASE("batcher: random traffic over tiny pools gets the reference's answers and leaves nothing behind") {
+TEST_CASE(
+    "batcher: random traffic over tiny pools gets the reference's answers and leaves nothing "
+    "behind") {
   uint64_t preemptions = 0, hits = 0;
   for (uint64_t seed = 1; seed <= 400; ++seed) {
     CAPTURE(seed);

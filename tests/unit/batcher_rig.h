@@ -1,5 +1,5 @@
-// A Batcher with its device and its routers: performs effects, keeps what routers were told, checks the machine and
-// the order of chunks after every input.
+// A Batcher with its device and its routers: performs effects, keeps what routers were told, checks
+// the machine and the order of chunks after every input.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -20,6 +20,7 @@ struct Answer {
   Finish finish = Finish::none;
   int32_t cached_tokens = 0;
   std::optional<Error> refused;
+  bool taken = false, begun = false;  ///< the two kinds of first chunk
   bool over() const { return finish != Finish::none || refused.has_value(); }
 };
 
@@ -64,7 +65,9 @@ class Rig {
     batcher.check();
     for (const auto& effect : effects) std::visit([&](const auto& e) { perform(e); }, effect);
   }
-  void enqueue(const Enqueue& e, RouterId router = RouterId(1)) { input(batcher_in::FromRouter{router, e}); }
+  void enqueue(const Enqueue& e, RouterId router = RouterId(1)) {
+    input(batcher_in::FromRouter{router, e});
+  }
   void cancel(const Enqueue& e, RouterId router = RouterId(1)) {
     input(batcher_in::FromRouter{router, Cancel{e.key, e.attempt}});
   }
@@ -82,7 +85,8 @@ class Rig {
   }
   /// Until nothing but canaries is left to do.
   void settle() {
-    for (int steps = 0; plan && !(batcher.status(now).running == 0 && batcher.status(now).queued == 0); ++steps) {
+    for (int steps = 0;
+         plan && !(batcher.status(now).running == 0 && batcher.status(now).queued == 0); ++steps) {
       REQUIRE(steps < 100'000);
       run_step();
     }
@@ -121,13 +125,23 @@ class Rig {
   void perform(const batcher_out::ToRouter& e) {
     if (const auto* batch = std::get_if<TokenBatch>(&e.message)) {
       CHECK(batch->generation == config.generation);
-      // Step 0: an answer that needed none.
+      // Step 0: before any step.
       if (batch->step.value > 0) CHECK(++batches_of_step[{batch->step, e.router}] == 1);
       for (const TokenChunk& chunk : batch->chunks) {
         told[{chunk.key, chunk.attempt}] = e.router;
         Answer& a = answers[{chunk.key, chunk.attempt}];
         CHECK_FALSE(a.over());
-        if (a.tokens.empty() && first_seq.emplace(std::pair(chunk.key, chunk.attempt), chunk.seq).second) {
+        if (!a.taken) {
+          a.taken = true;
+          CHECK(chunk.tokens.empty());
+          CHECK(batch->step.value == 0);
+          a.finish = chunk.finish;
+          first_seq[{chunk.key, chunk.attempt}] = chunk.seq;
+          continue;
+        }
+        CHECK((!chunk.tokens.empty() || chunk.finish != Finish::none));
+        if (!a.begun) {
+          a.begun = true;
           a.cached_tokens = chunk.cached_tokens;
           a.prompt_logprobs = chunk.prompt_logprobs;
         }

@@ -15,7 +15,18 @@ std::vector<TokenId> expected(const Rig& rig, const Enqueue& e) {
 
 }  // namespace
 
-// -- the life of a sequence --------------------------------------------------------------------------------------
+// -- the life of a sequence
+// --------------------------------------------------------------------------------------
+
+TEST_CASE("batcher: a request that is taken is answered at once, before its first step") {
+  Rig rig;
+  rig.tick();  // the device is busy
+  Enqueue e = rig.request(1, prompt_of(5), 5);
+  e.accepted = {TokenId(4)};
+  rig.enqueue(e);
+  CHECK(rig.answer(e).taken);
+  CHECK_FALSE(rig.answer(e).begun);
+}
 
 TEST_CASE("batcher: an answer is what the model gives token by token, and ends for its length") {
   Rig rig;
@@ -29,7 +40,8 @@ TEST_CASE("batcher: an answer is what the model gives token by token, and ends f
 
 TEST_CASE("batcher: requests join and leave between steps") {
   Rig rig;
-  const Enqueue first = rig.request(1, prompt_of(5), 20), second = rig.request(2, prompt_of(6, 50), 3);
+  const Enqueue first = rig.request(1, prompt_of(5), 20),
+                second = rig.request(2, prompt_of(6, 50), 3);
   rig.warm().enqueue(first);
   for (int i = 0; i < 5; ++i) rig.run_step();
   CHECK(rig.answer(first).tokens.size() == 5);
@@ -120,23 +132,34 @@ TEST_CASE("batcher: a slot carries the sampling of its sequence, and history onl
   Rig rig;
   Enqueue e = rig.request(1, prompt_of(4), 2);
   e.key.choice = 3;
-  e.sampling = Sampling{.temperature = 0.5f, .top_p = 0.9f, .min_p = 0.1f, .top_k = 40, .seed = 77, .n_logprobs = 2};
+  e.sampling = Sampling{
+      .temperature = 0.5f, .top_p = 0.9f, .min_p = 0.1f, .top_k = 40, .seed = 77, .n_logprobs = 2};
   e.sampling.bias = {{5, 1.5f}};
   rig.warm().enqueue(e);
   REQUIRE(rig.plan->open.size() == 1);
   const SlotOpen& open = rig.plan->open[0];
-  CHECK(open == SlotOpen{.slot = open.slot, .seed = 77, .choice = 3, .n_prompt = 4, .temperature = 0.5f, .top_p = 0.9f,
-                         .min_p = 0.1f, .top_k = 40, .n_logprobs = 2, .bias = {{5, 1.5f}}});
+  CHECK(open == SlotOpen{.slot = open.slot,
+                         .seed = 77,
+                         .choice = 3,
+                         .n_prompt = 4,
+                         .temperature = 0.5f,
+                         .top_p = 0.9f,
+                         .min_p = 0.1f,
+                         .top_k = 40,
+                         .n_logprobs = 2,
+                         .bias = {{5, 1.5f}}});
   rig.settle();
   REQUIRE(rig.answer(e).logprobs.size() == 2);
   CHECK(rig.answer(e).logprobs[1].top.size() == 2);
 }
 
-// -- steps -------------------------------------------------------------------------------------------------------
+// -- steps
+// -------------------------------------------------------------------------------------------------------
 
 TEST_CASE("batcher: a long prompt is prefilled in chunks while others go on decoding") {
   Rig rig;
-  const Enqueue short_one = rig.request(1, prompt_of(3), 40), long_one = rig.request(2, prompt_of(100, 9), 2);
+  const Enqueue short_one = rig.request(1, prompt_of(3), 40),
+                long_one = rig.request(2, prompt_of(100, 9), 2);
   rig.warm().enqueue(short_one);
   rig.run_step();
   rig.enqueue(long_one);
@@ -153,7 +176,8 @@ TEST_CASE("batcher: a long prompt is prefilled in chunks while others go on deco
   CHECK(rig.answer(short_one).tokens == expected(rig, short_one));
 }
 
-TEST_CASE("batcher: rows go to those that decode first, then to the oldest prefills, within the budget") {
+TEST_CASE(
+    "batcher: rows go to those that decode first, then to the oldest prefills, within the budget") {
   BatcherConfig config = small_config();
   config.max_rows = 20;
   Rig rig(config);
@@ -187,7 +211,8 @@ TEST_CASE("batcher: tokens of one step go out as one message a router") {
   }
 }
 
-TEST_CASE("batcher: scoring a prompt gives the log-probability of each next token, also over chunks") {
+TEST_CASE(
+    "batcher: scoring a prompt gives the log-probability of each next token, also over chunks") {
   Rig rig;
   Enqueue e = rig.request(1, prompt_of(40), 3);
   e.score_prompt = true;
@@ -221,7 +246,8 @@ TEST_CASE("batcher: scoring without an answer draws nothing") {
   CHECK(rig.answer(e).finish == Finish::length);
 }
 
-// -- sharing -----------------------------------------------------------------------------------------------------
+// -- sharing
+// -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("batcher: a second request with the same beginning computes only the rest") {
   Rig rig;
@@ -238,7 +264,8 @@ TEST_CASE("batcher: a second request with the same beginning computes only the r
   CHECK(rig.batcher.status(rig.now).prefix_hits == 32);
 }
 
-TEST_CASE("batcher: the row that draws the next token is computed even if the whole prompt is known") {
+TEST_CASE(
+    "batcher: the row that draws the next token is computed even if the whole prompt is known") {
   Rig rig;
   const Enqueue first = rig.request(1, prompt_of(32), 1), second = rig.request(2, prompt_of(32), 1);
   rig.warm().enqueue(first);
@@ -283,7 +310,8 @@ TEST_CASE("batcher: cached blocks make room for new ones, the ones used longest 
   BatcherConfig config = small_config();
   config.kv_blocks = 9;
   Rig rig(config);
-  const Enqueue old = rig.request(1, prompt_of(48, 1), 1), newer = rig.request(2, prompt_of(48, 300), 1),
+  const Enqueue old = rig.request(1, prompt_of(48, 1), 1),
+                newer = rig.request(2, prompt_of(48, 300), 1),
                 big = rig.request(3, prompt_of(70, 600), 1);
   rig.warm();
   for (const Enqueue* e : {&old, &newer, &big}) {
@@ -303,7 +331,8 @@ TEST_CASE("batcher: cached blocks make room for new ones, the ones used longest 
   CHECK(rig.answer(old_again).tokens == expected(rig, old_again));
 }
 
-// -- a full pool -------------------------------------------------------------------------------------------------
+// -- a full pool
+// -------------------------------------------------------------------------------------------------
 
 TEST_CASE("batcher: a full pool preempts the youngest, and every answer is still right") {
   BatcherConfig config = small_config();
@@ -319,7 +348,8 @@ TEST_CASE("batcher: a full pool preempts the youngest, and every answer is still
   while (finished.size() < 3) {
     REQUIRE(rig.run_step());
     for (size_t i = 0; i < 3; ++i) {
-      if (rig.answer(all[i]).over() && std::ranges::find(finished, i) == finished.end()) finished.push_back(i);
+      if (rig.answer(all[i]).over() && std::ranges::find(finished, i) == finished.end())
+        finished.push_back(i);
     }
   }
   CHECK(finished == std::vector<size_t>{0, 1, 2});
@@ -382,7 +412,8 @@ TEST_CASE("batcher: a prompt preempted while it is scored keeps its scores") {
   }
 }
 
-// -- refusals ----------------------------------------------------------------------------------------------------
+// -- refusals
+// ----------------------------------------------------------------------------------------------------
 
 TEST_CASE("batcher: what can never run is refused with the field at fault") {
   Rig rig;
@@ -453,7 +484,8 @@ TEST_CASE("batcher: another generation or other weights are refused as aborted")
   CHECK(rig.plan == nullptr);
 }
 
-// -- cancel, attempts, deadlines -----------------------------------------------------------------------------------
+// -- cancel, attempts, deadlines
+// -----------------------------------------------------------------------------------
 
 TEST_CASE("batcher: a cancel frees blocks and slot within one step") {
   Rig rig;
@@ -498,7 +530,8 @@ TEST_CASE("batcher: a newer attempt replaces the old one, an older or equal one 
   CHECK(rig.drops == std::vector<std::string>{"stale_attempt", "stale_attempt"});
   rig.settle();
   CHECK(rig.answer(first).tokens.size() == shown);
-  CHECK(rig.answer(second).tokens == std::vector<TokenId>(whole.begin() + static_cast<long>(shown), whole.end()));
+  CHECK(rig.answer(second).tokens ==
+        std::vector<TokenId>(whole.begin() + static_cast<long>(shown), whole.end()));
 }
 
 TEST_CASE("batcher: a router's next life replaces only with a higher owner epoch") {
@@ -521,7 +554,8 @@ TEST_CASE("batcher: a router's next life replaces only with a higher owner epoch
 
 TEST_CASE("batcher: a lost router's sequences are cancelled, others go on") {
   Rig rig;
-  const Enqueue mine = rig.request(1, prompt_of(5), 30), other = rig.request(2, prompt_of(5, 70), 6);
+  const Enqueue mine = rig.request(1, prompt_of(5), 30),
+                other = rig.request(2, prompt_of(5, 70), 6);
   rig.warm().enqueue(mine, RouterId(1));
   rig.enqueue(other, RouterId(2));
   rig.run_step();
@@ -559,9 +593,12 @@ TEST_CASE("batcher: a deadline ends those that run and those that wait") {
   CHECK(rig.batcher.status(rig.now).blocks_used == 0);
 }
 
-// -- failure -----------------------------------------------------------------------------------------------------
+// -- failure
+// -----------------------------------------------------------------------------------------------------
 
-TEST_CASE("batcher: a step that misses its deadline is a fault, told once, and all are refused as aborted") {
+TEST_CASE(
+    "batcher: a step that misses its deadline is a fault, told once, and all are refused as "
+    "aborted") {
   Rig rig;
   const Enqueue e = rig.request(1, prompt_of(5), 5);
   rig.warm().enqueue(e);
@@ -589,7 +626,8 @@ TEST_CASE("batcher: a step that misses its deadline is a fault, told once, and a
   CHECK(rig.plan == nullptr);
 }
 
-TEST_CASE("batcher: after steps of known length the deadline is eight times their p99, within bounds") {
+TEST_CASE(
+    "batcher: after steps of known length the deadline is eight times their p99, within bounds") {
   BatcherConfig config = small_config();
   config.timing_scale = 2;
   config.context = 2000;
@@ -605,7 +643,8 @@ TEST_CASE("batcher: after steps of known length the deadline is eight times thei
   CHECK(rig.plan_limit == 4s);
 }
 
-TEST_CASE("batcher: a failed step is a fault with the device's words, one of another plan is dropped") {
+TEST_CASE(
+    "batcher: a failed step is a fault with the device's words, one of another plan is dropped") {
   Rig rig;
   rig.warm().enqueue(rig.request(1, prompt_of(5), 5));
   StepKey other = rig.plan->key;
@@ -660,7 +699,8 @@ TEST_CASE("batcher: an output that does not answer its plan is a fault") {
   CHECK_FALSE(breaks([](StepOutput&) {}));
 }
 
-// -- canary ------------------------------------------------------------------------------------------------------
+// -- canary
+// ------------------------------------------------------------------------------------------------------
 
 TEST_CASE("batcher: an idle group proves itself with one row at start and every interval") {
   Rig rig;
@@ -710,9 +750,12 @@ TEST_CASE("batcher: a canary that draws another token than before is a fault") {
   CHECK(rig.faults[0].error.message.find("canary") != std::string::npos);
 }
 
-// -- drain, status -----------------------------------------------------------------------------------------------
+// -- drain, status
+// -----------------------------------------------------------------------------------------------
 
-TEST_CASE("batcher: a draining group finishes what it has, takes nothing new and says once that it is empty") {
+TEST_CASE(
+    "batcher: a draining group finishes what it has, takes nothing new and says once that it is "
+    "empty") {
   Rig rig;
   const Enqueue e = rig.request(1, prompt_of(5), 4), late = rig.request(2, prompt_of(5), 4);
   rig.warm().enqueue(e);

@@ -1,5 +1,6 @@
-// A device for tests of the batcher: KV is a hash of the prefix at each position of each block, so a wrong block,
-// position, token or order gives a wrong answer; and it refuses plans that break the rules of model/step.h.
+// A device for tests of the batcher: KV is a hash of the prefix at each position of each block, so
+// a wrong block, position, token or order gives a wrong answer; and it refuses plans that break the
+// rules of model/step.h.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -15,12 +16,19 @@
 
 namespace troupe::test {
 
-inline uint64_t kv_after(uint64_t before, int32_t token) { return mix64(before, static_cast<uint64_t>(token)); }
-inline int32_t draw(uint64_t kv, int32_t vocab) { return static_cast<int32_t>(kv % static_cast<uint64_t>(vocab)); }
-inline float score(uint64_t kv, int32_t token) { return -static_cast<float>(mix64(kv, static_cast<uint64_t>(token)) % 997); }
+inline uint64_t kv_after(uint64_t before, int32_t token) {
+  return mix64(before, static_cast<uint64_t>(token));
+}
+inline int32_t draw(uint64_t kv, int32_t vocab) {
+  return static_cast<int32_t>(kv % static_cast<uint64_t>(vocab));
+}
+inline float score(uint64_t kv, int32_t token) {
+  return -static_cast<float>(mix64(kv, static_cast<uint64_t>(token)) % 997);
+}
 
 /// What an answer must be: computed over the whole sequence at once, without blocks.
-inline std::vector<TokenId> reference_answer(const std::vector<TokenId>& prompt, int32_t count, int32_t vocab,
+inline std::vector<TokenId> reference_answer(const std::vector<TokenId>& prompt, int32_t count,
+                                             int32_t vocab,
                                              const std::vector<TokenId>& stops = {}) {
   uint64_t kv = 0;
   for (TokenId token : prompt) kv = kv_after(kv, token.value);
@@ -37,7 +45,10 @@ inline std::vector<TokenId> reference_answer(const std::vector<TokenId>& prompt,
 class PagedDevice {
  public:
   PagedDevice(int32_t blocks, int32_t slots, int32_t rows, int32_t vocab)
-      : kv_(static_cast<size_t>(blocks * kBlockPositions), 0xdead), slots_(slots), rows_(rows), vocab_(vocab) {}
+      : kv_(static_cast<size_t>(blocks * kBlockPositions), 0xdead),
+        slots_(slots),
+        rows_(rows),
+        vocab_(vocab) {}
 
   StepOutput run(const StepPlan& plan) {
     REQUIRE(plan.key.step == last_step_ + 1);
@@ -68,7 +79,8 @@ class PagedDevice {
 
  private:
   uint64_t& at(const StepPlan& plan, const Slice& slice, int32_t position) {
-    const int32_t block = plan.blocks.at(static_cast<size_t>(slice.blk_off + position / kBlockPositions));
+    const int32_t block =
+        plan.blocks.at(static_cast<size_t>(slice.blk_off + position / kBlockPositions));
     return kv_.at(static_cast<size_t>(block * kBlockPositions + position % kBlockPositions));
   }
 
@@ -84,7 +96,8 @@ class PagedDevice {
     for (int32_t row = 0; row < slice.n_rows; ++row) {
       const int32_t position = slice.pos0 + row;
       const uint64_t before = position == 0 ? 0 : at(plan, slice, position - 1);
-      const uint64_t kv = kv_after(before, plan.tokens.at(static_cast<size_t>(slice.tok_off + row)));
+      const uint64_t kv =
+          kv_after(before, plan.tokens.at(static_cast<size_t>(slice.tok_off + row)));
       at(plan, slice, position) = kv;
       if (slice.out == Out::none || row < slice.out_row0) continue;
       if (slice.out == Out::sample) {
@@ -92,7 +105,8 @@ class PagedDevice {
         output.logprob.push_back(score(kv, output.tokens.back()));
         ++out.n_tokens;
       } else {
-        output.scores.push_back(score(kv, plan.score.at(static_cast<size_t>(slice.score_off + row - slice.out_row0))));
+        output.scores.push_back(
+            score(kv, plan.score.at(static_cast<size_t>(slice.score_off + row - slice.out_row0))));
       }
       for (int32_t i = 0; i < out.n_top; ++i) output.top.push_back(TokenLogprob{i, score(kv, i)});
     }

@@ -35,7 +35,9 @@ TEST_CASE("prefix index: finds the longest known prefix and stops at the first g
   index.check();
 }
 
-TEST_CASE("prefix index: equal tokens after different prefixes, models, adapters or tenants have different keys") {
+TEST_CASE(
+    "prefix index: equal tokens after different prefixes, models, adapters or tenants have "
+    "different keys") {
   Digest other_numerics{};
   other_numerics[31] = 1;
   Salt other_tenant{};

@@ -1,5 +1,6 @@
-// GGUF container, versions 2 and 3 (specification: ggml docs/gguf.md). Parses from a byte span; owns nothing but
-// what it parsed. Hostile input gives data_loss with a sentence, never a crash or a huge allocation.
+// GGUF container, versions 2 and 3 (specification: ggml docs/gguf.md). Parses from a byte span;
+// owns nothing but what it parsed. Hostile input gives data_loss with a sentence, never a crash or
+// a huge allocation.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +35,8 @@ struct GgufFile {
   std::map<std::string, GgufValue, std::less<>> metadata;
   std::map<std::string, GgufTensor, std::less<>> tensors;
 
-  /// Typed look-ups: nullopt if absent or of another type. integer() takes either signedness if it fits.
+  /// Typed look-ups: nullopt if absent or of another type. integer() takes either signedness if it
+  /// fits.
   std::optional<int64_t> integer(std::string_view key) const;
   std::optional<double> number(std::string_view key) const;
   std::optional<bool> boolean(std::string_view key) const;
@@ -44,7 +46,8 @@ struct GgufFile {
   const std::vector<int64_t>* integers(std::string_view key) const;
 };
 
-/// `file_bytes`: the whole file (tensor extents are checked against it). `name` is used in messages.
+/// `file_bytes`: the whole file (tensor extents are checked against it). `name` is used in
+/// messages.
 Result<GgufFile> parse_gguf(std::span<const std::byte> file_bytes, std::string_view name);
 
 }  // namespace troupe

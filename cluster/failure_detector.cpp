@@ -1,0 +1,102 @@
+#include "cluster/failure_detector.h"
+
+#include <algorithm>
+
+#include "config/check.h"
+
+namespace troupe {
+
+std::string_view name_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::alive:
+      return "alive";
+    case Verdict::suspect:
+      return "suspect";
+    case Verdict::dead:
+      return "dead";
+  }
+  return "dead";
+}
+
+namespace {
+Duration times(Duration d, double factor) {
+  return Duration(static_cast<int64_t>(static_cast<double>(d.count()) * factor));
+}
+}  // namespace
+
+Duration FailureDetector::suspect_after() const {
+  return times(kSuspectAfter, scale_) + (own_lag_ > kSelfDoubtLag ? own_lag_ : 0ns);
+}
+Duration FailureDetector::dead_after() const {
+  return times(kDeadAfter, scale_) + (own_lag_ > kSelfDoubtLag ? own_lag_ : 0ns);
+}
+
+void FailureDetector::step(Time now, const DetectorInput& input, std::vector<DetectorEffect>& out) {
+  if (auto* watch = std::get_if<detector_in::Watch>(&input)) {
+    peers_[watch->peer] = Peer{watch->incarnation, now, Verdict::alive, watch->remote};
+  } else if (auto* gone = std::get_if<detector_in::Forget>(&input)) {
+    auto found = peers_.find(gone->peer);
+    if (found != peers_.end() && found->second.incarnation == gone->incarnation)
+      peers_.erase(found);
+  } else if (auto* beat = std::get_if<detector_in::Beat>(&input)) {
+    auto found = peers_.find(beat->peer);
+    // A beat of an older incarnation says nothing about this one; a dead verdict stands until a new
+    // one comes.
+    if (found != peers_.end() && found->second.incarnation == beat->incarnation &&
+        found->second.verdict != Verdict::dead) {
+      Peer& peer = found->second;
+      peer.heard = std::max(peer.heard, now);
+      if (peer.verdict == Verdict::suspect) {
+        peer.verdict = Verdict::alive;
+        out.push_back({beat->peer, peer.incarnation, Verdict::alive, 0ns});
+      }
+    }
+  } else if (auto* lag = std::get_if<detector_in::OwnLag>(&input)) {
+    own_lag_ = lag->lag;
+  }
+  judge(now, out);
+}
+
+void FailureDetector::judge(Time now, std::vector<DetectorEffect>& out) {
+  int remote = 0, silent = 0;
+  for (const auto& [name, peer] : peers_) {
+    if (!peer.remote || peer.verdict == Verdict::dead) continue;
+    ++remote;
+    if (now - peer.heard >= suspect_after()) ++silent;
+  }
+  doubts_itself_ = remote >= 3 && 2 * silent > remote;
+  for (auto& [name, peer] : peers_) {
+    if (peer.verdict == Verdict::dead || (peer.remote && doubts_itself_)) continue;
+    const Duration silence = now - peer.heard;
+    Verdict verdict = silence >= dead_after()      ? Verdict::dead
+                      : silence >= suspect_after() ? Verdict::suspect
+                                                   : peer.verdict;
+    if (verdict != peer.verdict) {
+      peer.verdict = verdict;
+      out.push_back({name, peer.incarnation, verdict, silence});
+    }
+  }
+}
+
+std::optional<Time> FailureDetector::deadline() const {
+  std::optional<Time> earliest;
+  for (const auto& [name, peer] : peers_) {
+    if (peer.verdict == Verdict::dead) continue;
+    Time at = peer.heard + (peer.verdict == Verdict::alive ? suspect_after() : dead_after());
+    if (!earliest || at < *earliest) earliest = at;
+  }
+  return earliest;
+}
+
+std::optional<Verdict> FailureDetector::verdict(const std::string& peer) const {
+  auto found = peers_.find(peer);
+  if (found == peers_.end()) return std::nullopt;
+  return found->second.verdict;
+}
+
+void FailureDetector::check() const {
+  TROUPE_CHECK(peers_.size() <= kPeersMax, peers_.size());
+  for (const auto& [name, peer] : peers_) TROUPE_CHECK(!name.empty());
+}
+
+}  // namespace troupe

@@ -1,0 +1,188 @@
+// Everything one node decides about its own processes: which to run, who may speak, when a group
+// serves, what routers are told, and how to end. Owns Supervision, one ShardGroup a group and the
+// journal copies of its routers. Pure; owned by the supervisor actor.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cluster/failure_detector.h"
+#include "cluster/journal_store.h"
+#include "cluster/messages.h"
+#include "cluster/shard_group.h"
+#include "cluster/supervision.h"
+#include "config/limits.h"
+
+namespace troupe {
+
+/// One process this node runs.
+struct ChildSpec {
+  std::string name;         ///< "n1/router", "n1/shard/smollm2.0.0"
+  Role role = Role::shard;  ///< router or shard
+  GroupId group;            ///< shards only
+  int32_t rank = 0;
+  bool operator==(const ChildSpec&) const = default;
+};
+
+/// A group this node heads.
+struct HeadedGroup {
+  LoadOrder order;  ///< generation and rank are filled in
+  int32_t ranks = 1;
+  std::string socket;  ///< where rank 0 listens
+};
+
+struct NodeSupervisorConfig {
+  std::string cluster, node, build;
+  uint32_t wire_version = 0;
+  Digest config_digest{};
+  Incarnation incarnation;  ///< of this node process
+  std::vector<ChildSpec> children;
+  std::vector<HeadedGroup> groups;
+  Limits limits;
+};
+
+namespace node_in {
+struct Start {};
+struct Spawned {
+  std::string child;
+  Incarnation incarnation;
+  int64_t pid = 0;
+};
+struct SpawnFailed {
+  std::string child, reason;
+};
+struct Exited {
+  std::string child;
+  Incarnation incarnation;
+  std::string how;
+};
+/// From a link. `child` and `incarnation` are those of the Hello this link began with (or of this
+/// very Hello).
+struct FromChild {
+  std::string child;
+  Incarnation incarnation;
+  Message message;
+};
+struct LinkLost {
+  std::string child;
+  Incarnation incarnation;
+};
+/// The failure detector's verdict on a child.
+struct Judged {
+  std::string child;
+  Incarnation incarnation;
+  Verdict verdict = Verdict::alive;
+};
+/// An operator restarts a child by hand (or a test).
+struct Restart {
+  std::string child;
+};
+/// First: drain; again: end now.
+struct Drain {};
+struct Tick {};
+}  // namespace node_in
+using NodeInput = std::variant<node_in::Start, node_in::Spawned, node_in::SpawnFailed,
+                               node_in::Exited, node_in::FromChild, node_in::LinkLost,
+                               node_in::Judged, node_in::Restart, node_in::Drain, node_in::Tick>;
+
+namespace node_out {
+struct Spawn {
+  ChildSpec child;
+};
+/// End the child's process: close its lifeline; SIGKILL at once if `force`, else after
+/// kAbortDeadline.
+struct End {
+  std::string child;
+  Incarnation incarnation;
+  bool force = false;
+};
+struct ToChild {
+  std::string child;
+  Incarnation incarnation;
+  Message message;
+};
+/// For the health actor.
+struct Watch {
+  std::string child;
+  Incarnation incarnation;
+};
+struct Forget {
+  std::string child;
+  Incarnation incarnation;
+};
+/// One event for the log: what happened and to whom.
+struct Event {
+  const char* what = "";
+  std::string child, detail;
+};
+/// All children are gone after Drain. Emitted once; the process may exit.
+struct Stopped {};
+}  // namespace node_out
+using NodeEffect = std::variant<node_out::Spawn, node_out::End, node_out::ToChild, node_out::Watch,
+                                node_out::Forget, node_out::Event, node_out::Stopped>;
+using NodeEffects = std::vector<NodeEffect>;
+
+/// One row of the actor tree.
+struct ActorStatus {
+  std::string id;
+  Role role = Role::client;
+  int64_t pid = 0;
+  std::string state, reason;  ///< starting ready draining suspect fenced failed stopped
+  uint32_t generation = 0, restarts = 0;
+  std::string last_error;
+  uint64_t mailbox_depth = 0;
+  Duration mailbox_age{}, last_step_age{};
+  std::string model, describe;
+  int32_t group = -1, rank = -1;
+};
+
+class NodeSupervisor {
+ public:
+  explicit NodeSupervisor(NodeSupervisorConfig config);
+
+  void step(Time now, const NodeInput& input, NodeEffects& out);
+  std::optional<Time> deadline() const;
+
+  RoutingTable routing() const;
+  /// Rows for the children's processes and their actors; the node's own actors are added by the
+  /// shell.
+  std::vector<ActorStatus> tree() const;
+  bool draining() const { return draining_; }
+  const std::map<std::string, ProcessReport>& reports() const { return reports_; }
+  uint64_t dropped() const { return dropped_; }
+  void check() const;
+
+ private:
+  struct Link {
+    Incarnation incarnation;
+  };
+  const ChildSpec* spec(const std::string& name) const;
+  bool is_current(const std::string& child, Incarnation incarnation) const;
+  void on_hello(Time now, const node_in::FromChild& from, const Hello& hello, NodeEffects& out);
+  void on_message(Time now, const node_in::FromChild& from, NodeEffects& out);
+  void on_lost(Time now, const std::string& child, Incarnation incarnation, const std::string& why,
+               NodeEffects& out);
+  void drain(Time now, NodeEffects& out);
+  void supervise(Time now, const SupervisionInput& input, NodeEffects& out);
+  void group_step(Time now, GroupId group, const GroupInput& input, NodeEffects& out);
+  void announce(NodeEffects& out);
+  void advance_drain(Time now, NodeEffects& out);
+  std::string child_of(GroupId group, int32_t rank) const;
+
+  NodeSupervisorConfig config_;
+  Supervision supervision_;
+  std::map<GroupId, ShardGroup> groups_;
+  std::map<std::string, Link> links_;  ///< accepted, by child
+  std::map<std::string, ProcessReport> reports_;
+  JournalStore journal_;
+  uint64_t table_version_ = 0, dropped_ = 0;
+  bool draining_ = false, shards_ending_ = false, stopped_ = false;
+  Time drain_due_{};
+};
+
+}  // namespace troupe

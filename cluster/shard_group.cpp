@@ -1,0 +1,146 @@
+#include "cluster/shard_group.h"
+
+#include <algorithm>
+
+#include "config/check.h"
+
+namespace troupe {
+
+namespace {
+Duration times(Duration d, double factor) {
+  return Duration(static_cast<int64_t>(static_cast<double>(d.count()) * factor));
+}
+}  // namespace
+
+ShardGroup::ShardGroup(GroupId id, int32_t ranks, double timing_scale)
+    : id_(id),
+      abort_deadline_(times(kAbortDeadline, timing_scale)),
+      load_timeout_(times(kLoadTimeout, timing_scale)),
+      ranks_(static_cast<size_t>(ranks)) {
+  TROUPE_CHECK(ranks >= 1, ranks);
+}
+
+bool ShardGroup::current(int32_t rank, Incarnation incarnation) const {
+  if (rank < 0 || rank >= static_cast<int32_t>(ranks_.size())) return false;
+  const Rank& r = ranks_[static_cast<size_t>(rank)];
+  return r.state != RankState::down && r.incarnation == incarnation;
+}
+
+void ShardGroup::step(Time now, const GroupInput& input, std::vector<GroupEffect>& out) {
+  if (auto* up = std::get_if<group_in::RankUp>(&input)) {
+    TROUPE_CHECK(up->rank >= 0 && up->rank < static_cast<int32_t>(ranks_.size()), up->rank);
+    Rank& rank = ranks_[static_cast<size_t>(up->rank)];
+    if (rank.state != RankState::down && rank.incarnation != up->incarnation)
+      end_generation(now, "a rank's process was replaced", out);
+    rank = Rank{RankState::waiting, up->incarnation, false, {}};
+    start_loading(now, out);
+  } else if (auto* lost = std::get_if<group_in::RankLost>(&input)) {
+    if (current(lost->rank, lost->incarnation)) {
+      ranks_[static_cast<size_t>(lost->rank)] = Rank{};
+      end_generation(now, "the shard process ended: " + lost->why, out);
+    }
+  } else if (auto* suspect = std::get_if<group_in::RankSuspect>(&input)) {
+    if (current(suspect->rank, suspect->incarnation)) {
+      ranks_[static_cast<size_t>(suspect->rank)].suspect = suspect->suspect;
+      settle(out);
+    }
+  } else if (auto* loaded = std::get_if<group_in::Loaded>(&input)) {
+    const LoadReport& report = loaded->report;
+    if (report.generation == generation_ && current(report.rank, loaded->incarnation) &&
+        ranks_[static_cast<size_t>(report.rank)].state == RankState::loading) {
+      if (report.ok) {
+        ranks_[static_cast<size_t>(report.rank)].state = RankState::loaded;
+        if (report.rank == 0) report_ = report;
+        settle(out);
+      } else {
+        // It says why and then ends by itself; supervision backs off and tries again.
+        end_generation(now, "loading failed: " + report.error.message, out);
+      }
+    }
+  } else if (auto* fault = std::get_if<group_in::Fault>(&input)) {
+    const bool known = std::any_of(ranks_.begin(), ranks_.end(), [&](const Rank& r) {
+      return r.state != RankState::down && r.incarnation == fault->incarnation;
+    });
+    if (known && fault->fault.generation == generation_)
+      end_generation(now, "a step failed: " + fault->fault.error.message, out);
+  } else if (std::holds_alternative<group_in::Drain>(input)) {
+    draining_ = true;
+    settle(out);
+  }
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    Rank& rank = ranks_[i];
+    if ((rank.state == RankState::loading || rank.state == RankState::aborting) &&
+        now >= rank.due) {
+      out.push_back(group_out::Kill{static_cast<int32_t>(i), rank.incarnation,
+                                    rank.state == RankState::loading
+                                        ? "loading took too long"
+                                        : "it did not stop its step in time"});
+      rank.due = now + abort_deadline_;  // RankLost follows; if not, again
+    }
+  }
+}
+
+void ShardGroup::end_generation(Time now, std::string why, std::vector<GroupEffect>& out) {
+  reason_ = std::move(why);
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    Rank& rank = ranks_[i];
+    if (rank.state != RankState::loading && rank.state != RankState::loaded) continue;
+    // A rank that aborts ends its process for now (weights that outlive a generation come with the
+    // collectives).
+    rank.state = RankState::aborting;
+    rank.due = now + abort_deadline_;
+    out.push_back(group_out::Abort{static_cast<int32_t>(i), rank.incarnation, generation_});
+  }
+  state_ = draining_ ? GroupState::stopped : GroupState::starting;
+  out.push_back(group_out::Announce{});
+}
+
+void ShardGroup::start_loading(Time now, std::vector<GroupEffect>& out) {
+  // A generation starts with everyone or not at all.
+  for (const Rank& rank : ranks_)
+    if (rank.state != RankState::waiting) return;
+  generation_ = generation_.next();
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    ranks_[i].state = RankState::loading;
+    ranks_[i].due = now + load_timeout_;
+    out.push_back(group_out::Load{static_cast<int32_t>(i), ranks_[i].incarnation, generation_});
+  }
+  state_ = GroupState::starting;
+  reason_ = "the model is loading";
+  out.push_back(group_out::Announce{});
+}
+
+void ShardGroup::settle(std::vector<GroupEffect>& out) {
+  GroupState before = state_;
+  const bool all = std::all_of(ranks_.begin(), ranks_.end(),
+                               [](const Rank& r) { return r.state == RankState::loaded; });
+  const bool any_suspect =
+      std::any_of(ranks_.begin(), ranks_.end(), [](const Rank& r) { return r.suspect; });
+  if (all) {
+    state_ = draining_     ? GroupState::draining
+             : any_suspect ? GroupState::suspect
+                           : GroupState::ready;
+    reason_ = draining_ ? "draining" : any_suspect ? "the shard process is silent" : "";
+  }
+  if (state_ != before) out.push_back(group_out::Announce{});
+}
+
+std::optional<Time> ShardGroup::deadline() const {
+  std::optional<Time> earliest;
+  for (const Rank& rank : ranks_)
+    if (rank.state == RankState::loading || rank.state == RankState::aborting)
+      if (!earliest || rank.due < *earliest) earliest = rank.due;
+  return earliest;
+}
+
+void ShardGroup::check() const {
+  const bool all = std::all_of(ranks_.begin(), ranks_.end(),
+                               [](const Rank& r) { return r.state == RankState::loaded; });
+  const bool serving = state_ == GroupState::ready || state_ == GroupState::suspect ||
+                       state_ == GroupState::draining;
+  TROUPE_CHECK(!serving || all, static_cast<int>(state_), reason_);
+  TROUPE_CHECK(state_ != GroupState::ready || reason_.empty(), reason_);
+  TROUPE_CHECK(state_ == GroupState::ready || !reason_.empty(), static_cast<int>(state_));
+}
+
+}  // namespace troupe

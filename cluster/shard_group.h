@@ -1,0 +1,119 @@
+// The life of one group of ranks: loading -> ready -> (fault) -> a new generation. One-for-all by
+// generation: any rank's death, step fault or silence ends the generation; what still lives keeps
+// its weights where it can. Pure; owned by the supervisor that heads the group (the node of rank
+// 0).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cluster/messages.h"
+#include "config/limits.h"
+
+namespace troupe {
+
+namespace group_in {
+/// The rank's process said Hello and was accepted.
+struct RankUp {
+  int32_t rank = 0;
+  Incarnation incarnation;
+};
+/// The rank's process is gone (reaped, or its link broke).
+struct RankLost {
+  int32_t rank = 0;
+  Incarnation incarnation;
+  std::string why;
+};
+/// The failure detector's view of the rank's process.
+struct RankSuspect {
+  int32_t rank = 0;
+  Incarnation incarnation;
+  bool suspect = false;
+};
+struct Loaded {
+  Incarnation incarnation;
+  LoadReport report;
+};
+struct Fault {
+  Incarnation incarnation;
+  StepFault fault;
+};
+struct Drain {};
+struct Tick {};
+}  // namespace group_in
+using GroupInput = std::variant<group_in::RankUp, group_in::RankLost, group_in::RankSuspect,
+                                group_in::Loaded, group_in::Fault, group_in::Drain, group_in::Tick>;
+
+namespace group_out {
+/// Order the rank to load under `generation`.
+struct Load {
+  int32_t rank = 0;
+  Incarnation incarnation;
+  Generation generation;
+};
+struct Abort {
+  int32_t rank = 0;
+  Incarnation incarnation;
+  Generation generation;
+};
+/// The rank did not obey within its deadline, or cannot be trusted: SIGKILL.
+struct Kill {
+  int32_t rank = 0;
+  Incarnation incarnation;
+  std::string why;
+};
+/// State, generation or reason changed: routers must know.
+struct Announce {};
+}  // namespace group_out
+using GroupEffect =
+    std::variant<group_out::Load, group_out::Abort, group_out::Kill, group_out::Announce>;
+
+class ShardGroup {
+ public:
+  /// `timing_scale` stretches kAbortDeadline and kLoadTimeout.
+  ShardGroup(GroupId id, int32_t ranks, double timing_scale);
+
+  void step(Time now, const GroupInput& input, std::vector<GroupEffect>& out);
+  std::optional<Time> deadline() const;
+
+  GroupState state() const { return state_; }
+  Generation generation() const { return generation_; }
+  const std::string& reason() const { return reason_; }
+  Incarnation head() const { return ranks_.front().incarnation; }
+  /// Of rank 0's last successful load.
+  const LoadReport& loaded() const { return report_; }
+  void check() const;
+
+ private:
+  enum class RankState : uint8_t {
+    down,      ///< no process
+    waiting,   ///< a fresh process that holds nothing
+    loading,   ///< ordered to load the current generation
+    loaded,    ///< serves the current generation
+    aborting,  ///< told to end
+  };
+  struct Rank {
+    RankState state = RankState::down;
+    Incarnation incarnation;
+    bool suspect = false;
+    Time due{};  ///< of loading or aborting
+  };
+  bool current(int32_t rank, Incarnation incarnation) const;
+  void end_generation(Time now, std::string why, std::vector<GroupEffect>& out);
+  void start_loading(Time now, std::vector<GroupEffect>& out);
+  void settle(std::vector<GroupEffect>& out);
+
+  GroupId id_;
+  Duration abort_deadline_, load_timeout_;
+  std::vector<Rank> ranks_;
+  Generation generation_;
+  GroupState state_ = GroupState::starting;
+  std::string reason_ = "the shard process has not started yet";
+  LoadReport report_;
+  bool draining_ = false;
+};
+
+}  // namespace troupe

@@ -1,0 +1,114 @@
+#include "cluster/supervision.h"
+
+#include <algorithm>
+
+#include "config/check.h"
+
+namespace troupe {
+
+std::string_view name_of(ChildState state) {
+  switch (state) {
+    case ChildState::starting:
+      return "starting";
+    case ChildState::running:
+      return "running";
+    case ChildState::backoff:
+      return "backoff";
+    case ChildState::failed:
+      return "failed";
+    case ChildState::stopped:
+      return "stopped";
+  }
+  return "stopped";
+}
+
+const Supervision::Child* Supervision::find(const std::string& name) const {
+  auto found = children_.find(name);
+  return found == children_.end() ? nullptr : &found->second;
+}
+
+void Supervision::step(Time now, const SupervisionInput& input,
+                       std::vector<SupervisionEffect>& out) {
+  if (auto* add = std::get_if<supervision_in::Add>(&input)) {
+    TROUPE_CHECK(children_.emplace(add->child, Child{}).second, add->child);
+    out.push_back(supervision_out::Spawn{add->child});
+  } else if (auto* spawned = std::get_if<supervision_in::Spawned>(&input)) {
+    Child& child = children_.at(spawned->child);
+    child.incarnation = spawned->incarnation;
+    child.pid = spawned->pid;
+    child.started = now;
+    child.restarts = child.spawns++;
+    if (child.state == ChildState::stopped) {
+      out.push_back(supervision_out::End{spawned->child, spawned->incarnation});
+    } else {
+      child.state = ChildState::running;
+      out.push_back(supervision_out::Changed{spawned->child, ChildState::running, "spawned"});
+    }
+  } else if (auto* failed = std::get_if<supervision_in::SpawnFailed>(&input)) {
+    Child& child = children_.at(failed->child);
+    if (child.state == ChildState::starting) died(now, failed->child, child, failed->reason, out);
+  } else if (auto* exited = std::get_if<supervision_in::Exited>(&input)) {
+    auto found = children_.find(exited->child);
+    if (found != children_.end() && found->second.incarnation == exited->incarnation &&
+        found->second.pid != 0) {
+      Child& child = found->second;
+      child.pid = 0;
+      if (child.state == ChildState::stopped)
+        out.push_back(supervision_out::Changed{exited->child, ChildState::stopped, exited->how});
+      else
+        died(now, exited->child, child, exited->how, out);
+    }
+  } else if (auto* stop = std::get_if<supervision_in::Stop>(&input)) {
+    Child& child = children_.at(stop->child);
+    if (child.state != ChildState::stopped) {
+      child.state = ChildState::stopped;
+      if (child.pid != 0) out.push_back(supervision_out::End{stop->child, child.incarnation});
+    }
+  }
+  for (auto& [name, child] : children_) {
+    if ((child.state == ChildState::backoff || child.state == ChildState::failed) &&
+        now >= child.retry_at) {
+      child.state = ChildState::starting;
+      out.push_back(supervision_out::Spawn{name});
+    }
+  }
+}
+
+void Supervision::died(Time now, const std::string& name, Child& child, std::string why,
+                       std::vector<SupervisionEffect>& out) {
+  child.last_error = why;
+  if (child.spawns > 0 && now - child.started >= kRestartWindow) child.in_a_row = 0;
+  while (!child.deaths.empty() && now - child.deaths.front() >= kRestartWindow)
+    child.deaths.pop_front();
+  child.deaths.push_back(now);
+  if (static_cast<int>(child.deaths.size()) > kRestartBudget) {
+    child.deaths.pop_front();
+    child.state = ChildState::failed;
+    child.retry_at = now + kFailedRetry;
+  } else {
+    child.state = ChildState::backoff;
+    child.retry_at =
+        now + std::min(kRespawnMax, kRespawnFirst * (int64_t{1} << std::min(child.in_a_row, 10)));
+  }
+  ++child.in_a_row;
+  out.push_back(supervision_out::Changed{name, child.state, std::move(why)});
+}
+
+std::optional<Time> Supervision::deadline() const {
+  std::optional<Time> earliest;
+  for (const auto& [name, child] : children_)
+    if (child.state == ChildState::backoff || child.state == ChildState::failed)
+      if (!earliest || child.retry_at < *earliest) earliest = child.retry_at;
+  return earliest;
+}
+
+void Supervision::check() const {
+  for (const auto& [name, child] : children_) {
+    TROUPE_CHECK(static_cast<int>(child.deaths.size()) <= kRestartBudget, name,
+                 child.deaths.size());
+    TROUPE_CHECK(child.state != ChildState::running || child.pid != 0, name);
+    TROUPE_CHECK(std::is_sorted(child.deaths.begin(), child.deaths.end()), name);
+  }
+}
+
+}  // namespace troupe

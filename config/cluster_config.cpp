@@ -1,0 +1,581 @@
+#include "config/cluster_config.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "config/digest.h"
+
+namespace troupe {
+
+namespace {
+
+/// Thrown inside this file only; carries the finished sentence.
+struct Refusal {
+  std::string message, key;
+};
+
+/// A YAML value with the path that led to it; every accessor refuses with file, line, key and what
+/// was expected.
+class Value {
+ public:
+  Value(YAML::Node node, const std::string& file, std::string key)
+      : node_(std::move(node)), file_(file), key_(std::move(key)) {}
+
+  [[noreturn]] void refuse(const std::string& expected) const {
+    const int line = node_.IsDefined() ? node_.Mark().line + 1 : 1;
+    throw Refusal{fmt::format("{}:{}: {}: {}", file_, std::max(line, 1), key_, expected), key_};
+  }
+
+  using Reader = std::function<void(const Value&)>;
+  /// Reads a map; keys without a reader, and keys given twice, are refused.
+  void map(const std::map<std::string, Reader, std::less<>>& readers) const {
+    if (!node_.IsMap()) refuse("expected a map");
+    std::set<std::string> seen;
+    for (const auto& entry : node_) {
+      std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "?";
+      Value value(entry.second, file_, key_ == "config" ? name : key_ + "." + name);
+      auto found = readers.find(name);
+      if (found == readers.end()) {
+        std::string known;
+        for (const auto& [k, unused] : readers) known += (known.empty() ? "" : ", ") + k;
+        Value(entry.first, file_, value.key_).refuse("unknown key; expected one of " + known);
+      }
+      if (!seen.insert(name).second)
+        Value(entry.first, file_, value.key_).refuse("given twice; keep one");
+      found->second(value);
+    }
+  }
+  void list(const Reader& reader) const {
+    if (!node_.IsSequence()) refuse("expected a list");
+    int index = 0;
+    for (const auto& item : node_) reader(Value(item, file_, fmt::format("{}[{}]", key_, index++)));
+  }
+
+  std::string text() const {
+    if (!node_.IsScalar() || node_.Scalar().empty()) refuse("expected text");
+    return node_.Scalar();
+  }
+  std::string name() const {
+    std::string value = text();
+    auto fits = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+             c == '-' || c == '_' || c == '.';
+    };
+    if (value.size() > 64 || !std::all_of(value.begin(), value.end(), fits))
+      refuse("expected a name of at most 64 letters, digits, '-', '_' or '.'");
+    return value;
+  }
+  bool yes_or_no() const {
+    if (node_.IsScalar() && node_.Scalar() == "true") return true;
+    if (node_.IsScalar() && node_.Scalar() == "false") return false;
+    refuse("expected true or false");
+  }
+  int64_t integer(int64_t low, int64_t high) const {
+    const std::string& s = node_.IsScalar() ? node_.Scalar() : std::string();
+    int64_t value = 0;
+    auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), value);
+    if (s.empty() || error != std::errc() || end != s.data() + s.size() || value < low ||
+        value > high)
+      refuse(fmt::format("expected a whole number from {} to {}", low, high));
+    return value;
+  }
+  double number(double low, double high) const {
+    const std::string& s = node_.IsScalar() ? node_.Scalar() : std::string();
+    double value = 0;
+    auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), value);
+    if (s.empty() || error != std::errc() || end != s.data() + s.size() ||
+        !(value >= low && value <= high))
+      refuse(fmt::format("expected a number from {} to {}", low, high));
+    return value;
+  }
+  int64_t bytes(int64_t low, int64_t high) const {
+    const std::string& s = node_.IsScalar() ? node_.Scalar() : std::string();
+    int64_t value = 0;
+    auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), value);
+    std::string_view unit(end, static_cast<size_t>(s.data() + s.size() - end));
+    int64_t factor = unit == ""      ? 1
+                     : unit == "KiB" ? kKiB
+                     : unit == "MiB" ? kMiB
+                     : unit == "GiB" ? kGiB
+                                     : 0;
+    if (s.empty() || error != std::errc() || factor == 0 || value < 0 || value > high / factor ||
+        value * factor < low)
+      refuse(fmt::format("expected a size from {} to {} bytes, as 512MiB or 8GiB", low, high));
+    return value * factor;
+  }
+  Duration duration(Duration low, Duration high) const {
+    const std::string& s = node_.IsScalar() ? node_.Scalar() : std::string();
+    double value = 0;
+    auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), value);
+    std::string_view unit(end, static_cast<size_t>(s.data() + s.size() - end));
+    double factor = unit == "us" ? 1e3 : unit == "ms" ? 1e6 : unit == "s" ? 1e9 : 0;
+    double ns = value * factor;
+    if (s.empty() || error != std::errc() || factor == 0 ||
+        !(ns >= static_cast<double>(low.count())) || !(ns <= static_cast<double>(high.count())))
+      refuse(fmt::format("expected a time from {} ms to {} s, as 500ms or 30s",
+                         to_seconds(low) * 1e3, to_seconds(high)));
+    return Duration(static_cast<int64_t>(ns));
+  }
+  HostPort host_port() const {
+    auto value = parse_host_port(text());
+    if (!value) refuse("expected HOST:PORT, as 127.0.0.1:8080");
+    return *value;
+  }
+  PortRange port_range() const {
+    std::string s = text();
+    unsigned first = 0, last = 0;
+    char extra = 0;
+    if (std::sscanf(s.c_str(), "%u-%u%c", &first, &last, &extra) != 2 || first < 1 ||
+        last > 65535 || last < first)
+      refuse("expected a port range, as 7410-7449");
+    return {static_cast<uint16_t>(first), static_cast<uint16_t>(last)};
+  }
+  std::string path(const std::string& folder) const {
+    std::filesystem::path given(text());
+    return given.is_absolute()
+               ? given.string()
+               : (std::filesystem::path(folder) / given).lexically_normal().string();
+  }
+  template <class T>
+  T one_of(const std::map<std::string, T, std::less<>>& values) const {
+    auto found = values.find(text());
+    if (found != values.end()) return found->second;
+    std::string known;
+    for (const auto& [k, unused] : values) known += (known.empty() ? "" : ", ") + k;
+    refuse("expected one of " + known);
+  }
+
+ private:
+  YAML::Node node_;
+  const std::string& file_;
+  std::string key_;
+};
+
+NodeConfig read_node(const Value& value) {
+  NodeConfig node;
+  bool devices = false;
+  value.map({
+      {"name", [&](const Value& v) { node.name = v.name(); }},
+      {"host", [&](const Value& v) { node.host = v.text(); }},
+      {"control_port",
+       [&](const Value& v) { node.control_port = static_cast<uint16_t>(v.integer(1, 65535)); }},
+      {"data_ports", [&](const Value& v) { node.data_ports = v.port_range(); }},
+      {"admin_port",
+       [&](const Value& v) { node.admin_port = static_cast<uint16_t>(v.integer(1, 65535)); }},
+      {"seed", [&](const Value& v) { node.seed = v.yes_or_no(); }},
+      {"devices",
+       [&](const Value& v) {
+         devices = true;
+         v.list([&](const Value& item) {
+           if (item.text() != fmt::format("cpu:{}", node.cpu_slots))
+             item.refuse(
+                 fmt::format("expected cpu:{} (devices are counted from cpu:0)", node.cpu_slots));
+           if (++node.cpu_slots > 256) item.refuse("expected at most 256 devices");
+         });
+       }},
+  });
+  if (node.name.empty()) value.refuse("expected a name");
+  if (node.host.empty()) node.host = "127.0.0.1";
+  if (!devices) node.cpu_slots = 1;
+  if (node.cpu_slots == 0) value.refuse("expected at least one device, as devices: [cpu:0]");
+  return node;
+}
+
+RouterListen read_router(const Value& value, const std::string& folder) {
+  RouterListen router;
+  value.map({
+      {"node", [&](const Value& v) { router.node = v.name(); }},
+      {"http", [&](const Value& v) { router.http = v.host_port(); }},
+      {"insecure_http", [&](const Value& v) { router.insecure_http = v.yes_or_no(); }},
+      {"trusted_proxies",
+       [&](const Value& v) {
+         v.list([&](const Value& item) {
+           std::string address = item.text();
+           unsigned char raw[16];
+           if (inet_pton(AF_INET, address.c_str(), raw) != 1 &&
+               inet_pton(AF_INET6, address.c_str(), raw) != 1)
+             item.refuse("expected an IP address");
+           router.trusted_proxies.push_back(std::move(address));
+         });
+       }},
+      {"tls",
+       [&](const Value& v) {
+         v.map({{"cert", [&](const Value& w) { router.tls_certificate = w.path(folder); }},
+                {"key", [&](const Value& w) { router.tls_key = w.path(folder); }}});
+         if (router.tls_certificate.empty() || router.tls_key.empty())
+           v.refuse("expected both cert and key");
+       }},
+  });
+  if (router.node.empty()) value.refuse("expected node: NAME");
+  if (router.http.host.empty()) value.refuse("expected http: HOST:PORT");
+  return router;
+}
+
+ModelConfig read_model(const Value& value, const std::string& folder) {
+  ModelConfig model;
+  value.map({
+      {"name", [&](const Value& v) { model.name = v.name(); }},
+      {"source", [&](const Value& v) { model.source = v.path(folder); }},
+      {"sha256",
+       [&](const Value& v) {
+         model.sha256 = digest_from_hex(v.text());
+         if (!model.sha256) v.refuse("expected 64 hex digits");
+       }},
+      {"backend",
+       [&](const Value& v) {
+         model.backend =
+             v.one_of<std::string>({{"auto", "auto"}, {"torch", "torch"}, {"oracle", "oracle"}});
+       }},
+      {"groups", [&](const Value& v) { model.groups = static_cast<int32_t>(v.integer(1, 1024)); }},
+      {"tensor_parallel",
+       [&](const Value& v) { model.tensor_parallel = static_cast<int32_t>(v.integer(1, 1024)); }},
+      {"pipeline_parallel",
+       [&](const Value& v) { model.pipeline_parallel = static_cast<int32_t>(v.integer(1, 1024)); }},
+      {"standby",
+       [&](const Value& v) {
+         model.standby = v.one_of<Standby>(
+             {{"active", Standby::active}, {"warm", Standby::warm}, {"cold", Standby::cold}});
+       }},
+      {"threads",
+       [&](const Value& v) { model.threads = static_cast<int32_t>(v.integer(1, 1024)); }},
+      {"ctx",
+       [&](const Value& v) { model.context = static_cast<int32_t>(v.integer(16, kContextMax)); }},
+      {"kv_memory", [&](const Value& v) { model.kv_memory = v.bytes(kMiB, 16 * 1024 * kGiB); }},
+      {"max_batch_tokens",
+       [&](const Value& v) {
+         model.max_batch_tokens = static_cast<int32_t>(v.integer(1, kRowsPerStepMax));
+       }},
+      {"oracle_step", [&](const Value& v) { model.oracle_step = v.duration(0ns, 10s); }},
+  });
+  if (model.name.empty()) value.refuse("expected a name");
+  if (model.source.empty() && model.backend != "oracle")
+    value.refuse("expected source: a GGUF file or a model directory");
+  if (model.oracle_step != 0ns && model.backend != "oracle")
+    value.refuse("expected oracle_step only with backend: oracle");
+  return model;
+}
+
+void read_cache(const Value& value, ClusterConfig& config) {
+  bool insecure = false;
+  value.map({
+      {"redis",
+       [&](const Value& v) {
+         config.redis = v.text();
+         constexpr std::string_view kScheme = "redis://";
+         if (!config.redis.starts_with(kScheme) ||
+             !parse_host_port(std::string_view(config.redis).substr(kScheme.size())))
+           v.refuse("expected redis://HOST:PORT");
+       }},
+      {"insecure", [&](const Value& v) { insecure = v.yes_or_no(); }},
+      {"disk",
+       [&](const Value& v) { v.refuse("the disk tier does not exist yet; remove this key"); }},
+  });
+  config.redis_insecure = insecure;
+  if (!config.redis.empty()) {
+    auto address = parse_host_port(std::string_view(config.redis).substr(8));
+    if (!is_loopback(address->host) && !insecure)
+      value.refuse(
+          "redis:// to another host is unencrypted; expected insecure: true beside it if that is "
+          "meant");
+  }
+}
+
+void read_limits(const Value& value, Limits& limits) {
+  value.map({
+      {"timing_scale", [&](const Value& v) { limits.timing_scale = v.number(1, 100); }},
+      {"router_requests",
+       [&](const Value& v) { limits.router_requests = v.integer(1, 1'000'000); }},
+      {"batcher_queue", [&](const Value& v) { limits.batcher_queue = v.integer(1, 1'000'000); }},
+      {"connections_per_address",
+       [&](const Value& v) { limits.connections_per_address = v.integer(1, 1'000'000); }},
+      {"response_cache_bytes",
+       [&](const Value& v) { limits.response_cache_bytes = v.bytes(0, 64 * kGiB); }},
+      {"request_deadline",
+       [&](const Value& v) { limits.request_deadline = v.duration(1s, 86400s); }},
+      {"queue_wait", [&](const Value& v) { limits.queue_wait = v.duration(100ms, 3600s); }},
+      {"drain", [&](const Value& v) { limits.drain = v.duration(0ns, 3600s); }},
+  });
+}
+
+}  // namespace
+
+std::string to_string(const HostPort& address) {
+  return address.host.find(':') == std::string::npos
+             ? fmt::format("{}:{}", address.host, address.port)
+             : fmt::format("[{}]:{}", address.host, address.port);
+}
+
+std::optional<HostPort> parse_host_port(std::string_view text) {
+  size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return std::nullopt;
+  std::string_view host = text.substr(0, colon), port = text.substr(colon + 1);
+  if (host.front() == '[') {
+    if (host.size() < 3 || host.back() != ']') return std::nullopt;
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != std::string_view::npos) {
+    return std::nullopt;
+  }
+  HostPort out{std::string(host), 0};
+  auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), out.port);
+  if (port.empty() || error != std::errc() || end != port.data() + port.size()) return std::nullopt;
+  return out;
+}
+
+bool is_loopback(std::string_view host) {
+  std::string name(host);
+  in_addr v4{};
+  if (inet_pton(AF_INET, name.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
+  return name == "::1" || name == "localhost";
+}
+
+const NodeConfig* ClusterConfig::node(std::string_view name) const {
+  auto found =
+      std::find_if(nodes.begin(), nodes.end(), [&](const NodeConfig& n) { return n.name == name; });
+  return found == nodes.end() ? nullptr : &*found;
+}
+
+Result<ClusterConfig> load_cluster_config(const std::string& file) {
+  std::ifstream in(file);
+  if (!in)
+    return fail(ErrorCode::not_found,
+                fmt::format("{}: cannot be read; give the path of a cluster config", file));
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (text.view().size() > kMiB)
+    return fail(ErrorCode::too_large,
+                fmt::format("{}: is over 1 MiB; that is no cluster config", file));
+  return parse_cluster_config(text.view(), file,
+                              std::filesystem::absolute(file).parent_path().string());
+}
+
+Result<ClusterConfig> parse_cluster_config(std::string_view yaml, const std::string& file,
+                                           const std::string& folder) {
+  ClusterConfig config;
+  try {
+    YAML::Node root = YAML::Load(std::string(yaml));
+    Value top(root, file, "config");
+    top.map({
+        {"cluster", [&](const Value& v) { config.cluster = v.name(); }},
+        {"nodes",
+         [&](const Value& v) {
+           v.list([&](const Value& item) {
+             config.nodes.push_back(read_node(item));
+             for (size_t i = 0; i + 1 < config.nodes.size(); ++i) {
+               const NodeConfig &a = config.nodes[i], &b = config.nodes.back();
+               if (a.name == b.name)
+                 item.refuse(fmt::format("the name {} is taken by another node; expected a new one",
+                                         b.name));
+               if (a.host != b.host) continue;
+               if (a.control_port != 0 && a.control_port == b.control_port)
+                 item.refuse(fmt::format("{}:{} is taken by node {}; expected another control_port",
+                                         b.host, b.control_port, a.name));
+               if (a.admin_port != 0 && a.admin_port == b.admin_port)
+                 item.refuse(fmt::format("{}:{} is taken by node {}; expected another admin_port",
+                                         b.host, b.admin_port, a.name));
+               if (a.data_ports.first != 0 && b.data_ports.first != 0 &&
+                   a.data_ports.first <= b.data_ports.last &&
+                   b.data_ports.first <= a.data_ports.last)
+                 item.refuse(fmt::format(
+                     "data_ports overlap those of node {}; expected another range", a.name));
+             }
+           });
+         }},
+        {"routers",
+         [&](const Value& v) {
+           v.list([&](const Value& item) {
+             config.routers.push_back(read_router(item, folder));
+             const RouterListen& b = config.routers.back();
+             for (size_t i = 0; i + 1 < config.routers.size(); ++i)
+               if (config.routers[i].node == b.node ||
+                   (config.routers[i].http == b.http && b.http.port != 0))
+                 item.refuse(
+                     "another router has this node or address; expected one router a node, each "
+                     "with its own address");
+             if (!is_loopback(b.http.host) && b.tls_certificate.empty() && !b.insecure_http)
+               item.refuse(
+                   "a bind beyond loopback needs tls and api_keys_file, or insecure_http: true on "
+                   "this line");
+           });
+         }},
+        {"models",
+         [&](const Value& v) {
+           v.list([&](const Value& item) {
+             config.models.push_back(read_model(item, folder));
+             for (size_t i = 0; i + 1 < config.models.size(); ++i)
+               if (config.models[i].name == config.models.back().name)
+                 item.refuse(
+                     fmt::format("the name {} is taken by another model; expected a new one",
+                                 config.models[i].name));
+           });
+         }},
+        {"cache", [&](const Value& v) { read_cache(v, config); }},
+        {"security",
+         [&](const Value& v) {
+           v.map(
+               {{"api_keys_file", [&](const Value& w) { config.api_keys_file = w.path(folder); }}});
+         }},
+        {"limits", [&](const Value& v) { read_limits(v, config.limits); }},
+    });
+    if (auto checked = check_cluster_config(config); !checked)
+      throw Refusal{
+          fmt::format("{}:1: {}: {}", file, checked.error().param, checked.error().message),
+          checked.error().param};
+  } catch (const Refusal& refusal) {
+    return fail(ErrorCode::invalid_argument, refusal.message, refusal.key);
+  } catch (const YAML::Exception& error) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}:{}: config: expected YAML, found: {}", file,
+                            std::max(error.mark.line + 1, 1), error.msg));
+  }
+  return config;
+}
+
+Result<void> check_cluster_config(const ClusterConfig& config) {
+  auto refuse = [](std::string key, std::string expected) -> Result<void> {
+    return fail(ErrorCode::invalid_argument, std::move(expected), std::move(key));
+  };
+  if (config.cluster.empty()) return refuse("cluster", "expected the cluster's name");
+  if (config.nodes.empty()) return refuse("nodes", "expected at least one node");
+  if (config.models.empty()) return refuse("models", "expected at least one model");
+  if (config.routers.empty())
+    return refuse("routers", "expected at least one router, as [{node: n1, http: 127.0.0.1:8080}]");
+  for (const RouterListen& router : config.routers) {
+    if (!config.node(router.node))
+      return refuse("routers",
+                    fmt::format("node {} is not in nodes; expected one of them", router.node));
+    if (!is_loopback(router.http.host) && !router.insecure_http && config.api_keys_file.empty())
+      return refuse("security.api_keys_file",
+                    fmt::format("expected API keys, because {} is not a loopback address",
+                                to_string(router.http)));
+  }
+  for (const NodeConfig& node : config.nodes)
+    if (config.nodes.size() > 1 && node.control_port == 0)
+      return refuse("nodes",
+                    fmt::format("expected control_port on node {}, because there are several nodes",
+                                node.name));
+  if (auto placed = place_groups(config); !placed) return std::unexpected(placed.error());
+  return {};
+}
+
+Result<std::vector<GroupPlacement>> place_groups(const ClusterConfig& config) {
+  std::vector<GroupPlacement> out;
+  std::vector<int32_t> free;
+  int64_t slots = 0, needed = 0;
+  for (const NodeConfig& node : config.nodes) {
+    free.push_back(node.cpu_slots);
+    slots += node.cpu_slots;
+  }
+  for (const ModelConfig& model : config.models)
+    needed += int64_t{model.groups} * model.tensor_parallel * model.pipeline_parallel;
+  if (needed > slots)
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("the models need {} device slots (groups x tensor_parallel x "
+                            "pipeline_parallel), the nodes have {}; "
+                            "expected more devices or fewer groups",
+                            needed, slots),
+                "models");
+  uint32_t next = 0;
+  size_t start = 0;
+  for (const ModelConfig& model : config.models) {
+    for (int32_t index = 0; index < model.groups; ++index) {
+      GroupPlacement group{GroupId(next++), model.name, index, {}};
+      int32_t ranks = model.tensor_parallel * model.pipeline_parallel;
+      // The node with the most room first, ties in turn: a group stays together, groups spread.
+      while (static_cast<int32_t>(group.rank_nodes.size()) < ranks) {
+        size_t best = start % free.size();
+        for (size_t i = 0; i < free.size(); ++i) {
+          size_t candidate = (start + i) % free.size();
+          if (free[candidate] > free[best]) best = candidate;
+        }
+        int32_t take =
+            std::min<int32_t>(free[best], ranks - static_cast<int32_t>(group.rank_nodes.size()));
+        free[best] -= take;
+        group.rank_nodes.insert(group.rank_nodes.end(), static_cast<size_t>(take),
+                                config.nodes[best].name);
+        start = best + 1;
+      }
+      out.push_back(std::move(group));
+    }
+  }
+  return out;
+}
+
+std::string print_cluster_config(const ClusterConfig& config) {
+  auto quote = [](const std::string& s) {
+    YAML::Emitter out;
+    out << YAML::DoubleQuoted << s;
+    return std::string(out.c_str());
+  };
+  std::string out = fmt::format("cluster: {}\nnodes:\n", config.cluster);
+  for (const NodeConfig& n : config.nodes) {
+    out += fmt::format("  - name: {}\n    host: {}\n", n.name, quote(n.host));
+    if (n.control_port) out += fmt::format("    control_port: {}\n", n.control_port);
+    if (n.data_ports.first)
+      out += fmt::format("    data_ports: {}-{}\n", n.data_ports.first, n.data_ports.last);
+    if (n.admin_port) out += fmt::format("    admin_port: {}\n", n.admin_port);
+    out += "    devices: [";
+    for (int32_t i = 0; i < n.cpu_slots; ++i) out += fmt::format("{}cpu:{}", i ? ", " : "", i);
+    out += fmt::format("]\n    seed: {}\n", n.seed);
+  }
+  out += "routers:\n";
+  for (const RouterListen& r : config.routers) {
+    out += fmt::format("  - node: {}\n    http: {}\n    insecure_http: {}\n", r.node,
+                       quote(to_string(r.http)), r.insecure_http);
+    if (!r.tls_certificate.empty())
+      out += fmt::format("    tls: {{cert: {}, key: {}}}\n", quote(r.tls_certificate),
+                         quote(r.tls_key));
+    if (!r.trusted_proxies.empty()) {
+      out += "    trusted_proxies: [";
+      for (size_t i = 0; i < r.trusted_proxies.size(); ++i)
+        out += (i ? ", " : "") + quote(r.trusted_proxies[i]);
+      out += "]\n";
+    }
+  }
+  out += "models:\n";
+  for (const ModelConfig& m : config.models) {
+    out += fmt::format("  - name: {}\n", m.name);
+    if (!m.source.empty()) out += fmt::format("    source: {}\n", quote(m.source));
+    if (m.sha256) out += fmt::format("    sha256: {}\n", to_hex(*m.sha256));
+    const char* standby = m.standby == Standby::active ? "active"
+                          : m.standby == Standby::warm ? "warm"
+                                                       : "cold";
+    out += fmt::format(
+        "    backend: {}\n    groups: {}\n    tensor_parallel: {}\n    pipeline_parallel: {}\n    "
+        "standby: {}\n",
+        m.backend, m.groups, m.tensor_parallel, m.pipeline_parallel, standby);
+    if (m.threads) out += fmt::format("    threads: {}\n", m.threads);
+    if (m.context) out += fmt::format("    ctx: {}\n", m.context);
+    if (m.kv_memory) out += fmt::format("    kv_memory: {}\n", m.kv_memory);
+    if (m.max_batch_tokens) out += fmt::format("    max_batch_tokens: {}\n", m.max_batch_tokens);
+    if (m.oracle_step != 0ns)
+      out += fmt::format("    oracle_step: {}us\n", m.oracle_step.count() / 1000);
+  }
+  if (!config.redis.empty())
+    out += fmt::format("cache:\n  redis: {}\n  insecure: {}\n", quote(config.redis),
+                       config.redis_insecure);
+  if (!config.api_keys_file.empty())
+    out += fmt::format("security:\n  api_keys_file: {}\n", quote(config.api_keys_file));
+  const Limits& l = config.limits;
+  out += fmt::format(
+      "limits:\n  timing_scale: {}\n  router_requests: {}\n  batcher_queue: {}\n  "
+      "connections_per_address: {}\n"
+      "  response_cache_bytes: {}\n  request_deadline: {}ms\n  queue_wait: {}ms\n  drain: {}ms\n",
+      l.timing_scale, l.router_requests, l.batcher_queue, l.connections_per_address,
+      l.response_cache_bytes, to_ms(l.request_deadline), to_ms(l.queue_wait), to_ms(l.drain));
+  return out;
+}
+
+Digest config_digest(const ClusterConfig& config) { return sha256(print_cluster_config(config)); }
+
+}  // namespace troupe

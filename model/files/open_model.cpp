@@ -1,0 +1,80 @@
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "config/limits.h"
+#include "model/files/gguf_model.h"
+#include "model/files/gguf_tokenizer.h"
+#include "model/files/mapped_file.h"
+#include "model/files/model_files.h"
+#include "model/files/tensor_table.h"
+#include "model/gguf.h"
+
+namespace troupe {
+
+namespace {
+
+std::string stem_of(const std::string& path) {
+  std::filesystem::path p(path);
+  if (p.filename().empty()) p = p.parent_path();  // "models/llama/"
+  const bool is_gguf = p.extension() == ".gguf";
+  return (is_gguf ? p.stem() : p.filename()).string();
+}
+
+Result<OpenedModel> open_gguf(const std::string& path) {
+  auto mapped = MappedFile::open(path, kModelFileBytesMax);
+  if (!mapped) return std::unexpected(mapped.error());
+  const auto bytes = (*mapped)->bytes();
+  const auto file = parse_gguf(bytes, path);
+  if (!file) return std::unexpected(file.error());
+  auto spec = spec_from_gguf(*file, path);
+  if (!spec) return std::unexpected(spec.error());
+  auto tokenizer = tokenizer_from_gguf(*file, path);
+  if (!tokenizer) return std::unexpected(tokenizer.error());
+  if (tokenizer->tokens.size() > static_cast<size_t>(spec->vocab))
+    return fail(
+        ErrorCode::data_loss,
+        fmt::format("{}: the vocabulary has {} tokens, but the embedding only {} rows; use another "
+                    "file of the model.",
+                    path, tokenizer->tokens.size(), spec->vocab));
+  const auto find = [&](TensorId id) -> std::optional<FileTensor> {
+    const auto found = file->tensors.find(gguf_tensor_name(id));
+    if (found == file->tensors.end()) return std::nullopt;
+    const GgufTensor& t = found->second;
+    return FileTensor{t.dtype, t.rows, t.cols, bytes.subspan(t.offset, t.bytes)};
+  };
+  auto weights = make_tensor_table(*spec, {*mapped}, find, gguf_tensor_name, path);
+  if (!weights) return std::unexpected(weights.error());
+  OpenedModel model;
+  model.bundle.spec = std::move(*spec);
+  model.bundle.tokenizer = std::move(*tokenizer);
+  if (const auto* text = file->text("tokenizer.chat_template")) model.bundle.chat_template = *text;
+  model.weights = std::move(*weights);
+  model.file_bytes = static_cast<int64_t>(bytes.size());
+  return model;
+}
+
+}  // namespace
+
+Result<OpenedModel> open_model(const std::string& path) {
+  auto model = open_gguf(path);
+  if (!model) return model;
+  if (model->bundle.chat_template.size() > kTemplateBytesMax)
+    return fail(ErrorCode::too_large,
+                fmt::format("{}: the chat template has {} bytes, the limit is {}.", path,
+                            model->bundle.chat_template.size(), kTemplateBytesMax));
+  model->name = stem_of(path);
+  identify(model->bundle);
+  return model;
+}
+
+Result<TokenizerSpec> open_tokenizer(const std::string& path) {
+  auto mapped = MappedFile::open(path, kModelFileBytesMax);
+  if (!mapped) return std::unexpected(mapped.error());
+  const auto file = parse_gguf((*mapped)->bytes(), path);
+  if (!file) return std::unexpected(file.error());
+  return tokenizer_from_gguf(*file, path);
+}
+
+}  // namespace troupe

@@ -1,0 +1,62 @@
+// The oracle backend: next token = hash of the prefix, no weights. Makes every stream self-checking
+// (oracle_reference.h) and checks the batcher hard: see plan_check.h and hash_kv.h. Bit-equal
+// whatever the batch.
+#pragma once
+
+#include <vector>
+
+#include "model/oracle/hash_kv.h"
+#include "model/oracle/oracle_reference.h"
+#include "model/partition.h"
+#include "model/plan_check.h"
+#include "model/step_queue.h"
+
+namespace troupe {
+
+struct OracleOptions {
+  uint64_t model_seed = kOracleSeed;
+  Duration step_time{};  ///< how long a step pretends to take; abort() ends it early
+};
+
+/// A model file without tensors; its id says which oracle it is.
+class OracleWeights final : public WeightSource {
+ public:
+  explicit OracleWeights(uint64_t model_seed = kOracleSeed) : model_seed_(model_seed) {}
+  Result<TensorInfo> info(TensorId id) const override;
+  Result<std::span<const std::byte>> rows(TensorId id, RowRange range) const override;
+  Digest weights_id() const override;
+
+ private:
+  uint64_t model_seed_;
+};
+
+class OraclePartition final : public Partition {
+ public:
+  explicit OraclePartition(OracleOptions options = {}) : options_(options) {}
+
+  Result<Capabilities> load(const WeightSource& weights, const ModelSpec& spec,
+                            const PartitionPlan& plan, int rank, const Budget& budget) override;
+  Ticket submit(const StepPlan& plan) override { return queue_.push(plan); }
+  Result<const StepOutput*> wait(Ticket ticket, Duration timeout) override;
+  void abort() noexcept override { queue_.abort(); }
+  /// bytes: 8 for the state before the block, then 8 for each position.
+  Result<void> export_block(BlockId block, BlockImage& image) override;
+  Result<void> import_block(BlockId block, const BlockImage& image) override;
+
+ private:
+  Result<void> run(const StepPlan& plan);
+  Result<void> run_slice(const StepPlan& plan, const Slice& slice);
+  void give_output(const Slice& slice, uint64_t state, SliceOut& out);
+  Result<void> check_image(BlockId block, const BlockImage& image) const;
+
+  OracleOptions options_;
+  Budget budget_;
+  StepQueue queue_;
+  PlanCheck check_;
+  HashKv kv_;
+  std::vector<int32_t> n_logprobs_;  ///< by slot
+  std::vector<int32_t> tokens_;      ///< of the running plan, references resolved
+  StepOutput output_;
+};
+
+}  // namespace troupe

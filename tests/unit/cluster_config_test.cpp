@@ -1,0 +1,150 @@
+#include "config/cluster_config.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace troupe;
+
+namespace {
+
+constexpr const char* kGood = R"(cluster: demo
+nodes:
+  - {name: n1, host: 127.0.0.1, control_port: 7401, data_ports: 7410-7449, admin_port: 8081, devices: [cpu:0, cpu:1], seed: true}
+routers: [{node: n1, http: "127.0.0.1:8080"}]
+models:
+  - name: smollm2
+    source: models/smollm2.gguf
+    groups: 2
+cache: {redis: "redis://127.0.0.1:6379"}
+limits: {timing_scale: 5, drain: 10s}
+)";
+
+std::string replace(std::string text, const std::string& from, const std::string& to) {
+  auto at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, from.size(), to);
+}
+
+std::string refusal(const std::string& yaml) {
+  auto parsed = parse_cluster_config(yaml, "c.yaml", "/base");
+  REQUIRE_FALSE(parsed.has_value());
+  CHECK(parsed.error().code == ErrorCode::invalid_argument);
+  return parsed.error().message;
+}
+
+}  // namespace
+
+TEST_CASE("config: a full config is read, with paths relative to its folder") {
+  auto parsed = parse_cluster_config(kGood, "c.yaml", "/base");
+  REQUIRE(parsed.has_value());
+  CHECK(parsed->cluster == "demo");
+  CHECK(parsed->nodes.at(0).cpu_slots == 2);
+  CHECK(parsed->nodes.at(0).data_ports == PortRange{7410, 7449});
+  CHECK(parsed->models.at(0).source == "/base/models/smollm2.gguf");
+  CHECK(parsed->limits.timing_scale == 5);
+  CHECK(parsed->limits.drain == 10s);
+  CHECK(parsed->limits.scaled(100ms) == 500ms);
+}
+
+TEST_CASE("config: what is printed parses back to the same config and digest") {
+  auto parsed = parse_cluster_config(kGood, "c.yaml", "/base");
+  REQUIRE(parsed.has_value());
+  auto again = parse_cluster_config(print_cluster_config(*parsed), "p.yaml", "/elsewhere");
+  REQUIRE_MESSAGE(again.has_value(), (again.has_value() ? std::string() : again.error().message));
+  CHECK(*again == *parsed);
+  CHECK(config_digest(*again) == config_digest(*parsed));
+}
+
+TEST_CASE("config: refusals name file, line, key and what was expected") {
+  CHECK(refusal(replace(kGood, "groups: 2", "grops: 2")) ==
+        "c.yaml:8: models[0].grops: unknown key; expected one of backend, ctx, groups, kv_memory, "
+        "max_batch_tokens, name, oracle_step, pipeline_parallel, sha256, source, standby, "
+        "tensor_parallel, threads");
+  CHECK(refusal(replace(kGood, "groups: 2", "groups: two")) ==
+        "c.yaml:8: models[0].groups: expected a whole number from 1 to 1024");
+  CHECK(refusal(replace(kGood, "timing_scale: 5", "timing_scale: 0")) ==
+        "c.yaml:10: limits.timing_scale: expected a number from 1 to 100");
+  CHECK(refusal(replace(kGood, "timing_scale: 5", "timing_scale: nan")) ==
+        "c.yaml:10: limits.timing_scale: expected a number from 1 to 100");
+  CHECK(refusal(replace(kGood, "seed: true", "seed: maybe")) ==
+        "c.yaml:3: nodes[0].seed: expected true or false");
+  CHECK(refusal(replace(kGood, "    groups: 2\n", "    groups: 2\n    groups: 1\n")) ==
+        "c.yaml:9: models[0].groups: given twice; keep one");
+  CHECK(refusal(replace(kGood, "[cpu:0, cpu:1]", "[cpu:0, cpu:2]")) ==
+        "c.yaml:3: nodes[0].devices[1]: expected cpu:1 (devices are counted from cpu:0)");
+  CHECK(refusal("cluster: [").starts_with("c.yaml:1: config: expected YAML"));
+  CHECK(refusal("- 1") == "c.yaml:1: config: expected a map");
+  CHECK(refusal("") == "c.yaml:1: config: expected a map");
+}
+
+TEST_CASE("config: duplicate names and addresses are refused") {
+  const std::string two = replace(
+      kGood, "seed: true}\n", "seed: true}\n  - {name: n1, host: 127.0.0.1, control_port: 7402}\n");
+  CHECK(refusal(two) ==
+        "c.yaml:4: nodes[1]: the name n1 is taken by another node; expected a new one");
+  CHECK(refusal(replace(replace(two, "name: n1, host: 127.0.0.1, control_port: 7402",
+                                "name: n2, host: 127.0.0.1, control_port: 7401"),
+                        "seed: true", "seed: true")) ==
+        "c.yaml:4: nodes[1]: 127.0.0.1:7401 is taken by node n1; expected another control_port");
+  CHECK(refusal(std::string(kGood) + "# end\n" + "models: []\n") ==
+        "c.yaml:12: models: given twice; keep one");
+}
+
+TEST_CASE("config: impossible layouts are refused with the count needed") {
+  CHECK(refusal(replace(kGood, "groups: 2", "groups: 3")) ==
+        "c.yaml:1: models: the models need 3 device slots (groups x tensor_parallel x "
+        "pipeline_parallel), "
+        "the nodes have 2; expected more devices or fewer groups");
+  CHECK(refusal(replace(kGood, "node: n1, http", "node: n9, http")) ==
+        "c.yaml:1: routers: node n9 is not in nodes; expected one of them");
+}
+
+TEST_CASE("config: a bind beyond loopback needs TLS and keys, or a line that says otherwise") {
+  CHECK(refusal(replace(kGood, "127.0.0.1:8080", "0.0.0.0:8080")) ==
+        "c.yaml:4: routers[0]: a bind beyond loopback needs tls and api_keys_file, or "
+        "insecure_http: true "
+        "on this line");
+  auto allowed = parse_cluster_config(
+      replace(kGood, "\"127.0.0.1:8080\"", "\"0.0.0.0:8080\", insecure_http: true"), "c.yaml", "/");
+  CHECK(allowed.has_value());
+  CHECK(refusal(replace(kGood, "redis://127.0.0.1:6379", "redis://10.1.2.3:6379"))
+            .starts_with("c.yaml:9: cache: redis:// to another host is unencrypted"));
+}
+
+TEST_CASE("config: groups of a model spread over nodes, a group stays together") {
+  ClusterConfig config;
+  config.cluster = "c";
+  for (const char* name : {"a", "b", "c"}) {
+    NodeConfig node;
+    node.name = name;
+    node.host = "127.0.0.1";
+    node.cpu_slots = 2;
+    node.control_port = static_cast<uint16_t>(7000 + config.nodes.size());
+    config.nodes.push_back(node);
+  }
+  ModelConfig model;
+  model.name = "m";
+  model.backend = "oracle";
+  model.groups = 3;
+  model.tensor_parallel = 2;
+  config.models.push_back(model);
+  auto placed = place_groups(config);
+  REQUIRE(placed.has_value());
+  REQUIRE(placed->size() == 3);
+  for (const auto& group : *placed) CHECK(group.rank_nodes.at(0) == group.rank_nodes.at(1));
+  CHECK(placed->at(0).rank_nodes.at(0) != placed->at(1).rank_nodes.at(0));
+  CHECK(placed->at(1).rank_nodes.at(0) != placed->at(2).rank_nodes.at(0));
+}
+
+TEST_CASE("config: host and port in all spellings") {
+  CHECK(parse_host_port("127.0.0.1:80") == HostPort{"127.0.0.1", 80});
+  CHECK(parse_host_port("[::1]:8080") == HostPort{"::1", 8080});
+  CHECK_FALSE(parse_host_port("::1:8080").has_value());
+  CHECK_FALSE(parse_host_port(":8080").has_value());
+  CHECK_FALSE(parse_host_port("host:65536").has_value());
+  CHECK_FALSE(parse_host_port("host:").has_value());
+  CHECK(to_string(HostPort{"::1", 1}) == "[::1]:1");
+  CHECK(is_loopback("127.9.9.9"));
+  CHECK_FALSE(is_loopback("128.0.0.1"));
+}
