@@ -55,6 +55,20 @@ inline constexpr Duration kJournalAckTimeout =
 inline constexpr size_t kJournalBytesMax = 64 * kMiB;
 inline constexpr Duration kEnqueueSilenceMax =
     5s;  ///< no answer to Enqueue at all: the attempt is void
+inline constexpr Duration kSequenceSilenceMax = 30s;    ///< between two tokens: one was lost
+inline constexpr Duration kRefusedBackoffFirst = 50ms;  ///< all queues full: try again, doubling
+inline constexpr Duration kRefusedBackoffMax = 1s;
+inline constexpr Duration kGroupHold = 1s;  ///< no new work after a refusal or silence
+inline constexpr Duration kGroupStatusFresh = 1s;  ///< 5 missed statuses: the process hangs
+inline constexpr Duration kStepProgressMax = 8s;   ///< torch canary 5 s + step 2 s + status 1 s
+inline constexpr Duration kDrainMoveAfter = 5s;    ///< from a draining group, if there is another
+inline constexpr int kSlowFactor = 3;              ///< step p99 over the median of its peers ...
+inline constexpr Duration kSlowAfter = 10s;        ///< ... for so long: new work goes elsewhere
+inline constexpr size_t kAffinityBlocks = 32;      ///< first blocks of a prompt that are remembered
+inline constexpr size_t kAffinityEntriesMax = 16'384;   ///< a group: 512 prompts of 32 blocks
+inline constexpr size_t kJournalUnackedMax = 4'096;     ///< in 50 ms: 80,000 appends a second
+inline constexpr Duration kJournalOrphanKept = 60s;     ///< of a dead router, for its successor
+inline constexpr Duration kJournalResyncInterval = 1s;  ///< a whole journal at most so often
 
 // -- batcher
 // ----------------------------------------------------------------------------------------------
