@@ -100,6 +100,7 @@ inline constexpr Duration kSelfDoubtLag =
 inline constexpr size_t kPeersMax = 4'096;  ///< processes one node watches
 inline constexpr Duration kStepDeadlineMin = 1s, kStepDeadlineMax = 2s;  ///< clamp(8 x p99)
 inline constexpr int kStepDeadlineFactor = 8;
+inline constexpr int kStepSamplesMin = 16;  ///< steps of a size before its p99 means anything
 inline constexpr Duration kAbortDeadline = 2s;  ///< then SIGKILL
 inline constexpr Duration kCanaryNative = 2s, kCanaryTorch = 5s;
 inline constexpr Duration kRespawnFirst = 100ms, kRespawnMax = 10s;
