@@ -18,6 +18,7 @@ namespace {
 constexpr size_t kPacketMax = 64 * 1024;
 constexpr size_t kDescriptorsMax = 8;
 constexpr char kEndPacket[] = "end";
+constexpr char kReloadPacket[] = "reload";
 }  // namespace
 
 Result<LifelinePair> make_lifeline() {
@@ -51,6 +52,10 @@ void send_end(int fd) {
   (void)::send(fd, kEndPacket, sizeof kEndPacket, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+void send_reload(int fd) {
+  (void)::send(fd, kReloadPacket, sizeof kReloadPacket, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 Result<StartPacket> receive_start(int fd) {
   pollfd wait{fd, POLLIN, 0};
   if (::poll(&wait, 1, 10'000) != 1)
@@ -78,11 +83,13 @@ Result<StartPacket> receive_start(int fd) {
   return out;
 }
 
-ChildLifeline::ChildLifeline(int fd, Incarnation incarnation, std::function<void()> on_end)
+ChildLifeline::ChildLifeline(int fd, Incarnation incarnation, std::function<void()> on_end,
+                             std::function<void()> on_reload)
     : fd_(fd),
       wake_(::eventfd(0, EFD_CLOEXEC)),
       incarnation_(incarnation),
-      on_end_(std::move(on_end)) {
+      on_end_(std::move(on_end)),
+      on_reload_(std::move(on_reload)) {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -118,6 +125,9 @@ void ChildLifeline::run() {
         on_end_) {
       on_end_();
       on_end_ = nullptr;
+    } else if (got == sizeof kReloadPacket &&
+               std::memcmp(packet, kReloadPacket, sizeof kReloadPacket) == 0 && on_reload_) {
+      on_reload_();
     }
   }
 }

@@ -33,8 +33,9 @@ Result<LifelinePair> make_lifeline();
 
 /// Node's side: the first packet, with descriptors. False if the child is gone.
 bool send_start(int fd, std::span<const uint8_t> packet, std::span<const int> descriptors);
-/// Node's side: asks the child to end.
+/// Node's side: asks the child to end, or to read its key files again.
 void send_end(int fd);
+void send_reload(int fd);
 
 struct StartPacket {
   std::vector<uint8_t> bytes;
@@ -48,7 +49,8 @@ Result<StartPacket> receive_start(int fd);
 /// once (_exit(0)).
 class ChildLifeline {
  public:
-  ChildLifeline(int fd, Incarnation incarnation, std::function<void()> on_end);
+  ChildLifeline(int fd, Incarnation incarnation, std::function<void()> on_end,
+                std::function<void()> on_reload);
   ~ChildLifeline();
   ChildLifeline(const ChildLifeline&) = delete;
   ChildLifeline& operator=(const ChildLifeline&) = delete;
@@ -57,7 +59,7 @@ class ChildLifeline {
   void run();
   int fd_, wake_;
   Incarnation incarnation_;
-  std::function<void()> on_end_;
+  std::function<void()> on_end_, on_reload_;
   std::thread thread_;
 };
 

@@ -97,6 +97,13 @@ void Spawner::end(EndCommand command) {
   (void)!::write(wake_, &one, sizeof one);
 }
 
+void Spawner::reload_all() {
+  std::lock_guard lock(mutex_);
+  reload_ = true;
+  const uint64_t one = 1;
+  (void)!::write(wake_, &one, sizeof one);
+}
+
 void Spawner::stop() {
   std::lock_guard lock(mutex_);
   stopping_ = true;
@@ -107,11 +114,15 @@ void Spawner::stop() {
 void Spawner::run() {
   for (;;) {
     std::vector<std::variant<SpawnCommand, EndCommand>> commands;
+    bool reload = false;
     {
       std::lock_guard lock(mutex_);
       if (stopping_) return;
       commands.swap(commands_);
+      reload = std::exchange(reload_, false);
     }
+    if (reload)
+      for (auto& [name, child] : children_) send_reload(child.lifeline);
     for (auto& command : commands) {
       if (auto* spawn = std::get_if<SpawnCommand>(&command))
         start(*spawn);

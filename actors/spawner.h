@@ -51,7 +51,8 @@ class Spawner {
   // Any thread:
   void spawn(SpawnCommand command);
   void end(EndCommand command);
-  void stop();  ///< run() returns
+  void reload_all();  ///< children read their key files again
+  void stop();        ///< run() returns
 
   /// Main thread, until stop().
   void run();
@@ -69,9 +70,9 @@ class Spawner {
 
   SpawnerEvents events_;
   int image_ = -1, wake_ = -1, signals_ = -1;
-  std::mutex mutex_;  ///< guards commands_ and stopping_
+  std::mutex mutex_;  ///< guards commands_, stopping_ and reload_
   std::vector<std::variant<SpawnCommand, EndCommand>> commands_;
-  bool stopping_ = false;
+  bool stopping_ = false, reload_ = false;
   std::map<std::string, Child> children_;  ///< main thread only
 };
 

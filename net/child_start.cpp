@@ -31,6 +31,7 @@ std::vector<uint8_t> encode_child_start(const ChildStart& start) {
   out.set_api_keys_file(start.api_keys_file);
   for (const std::string& proxy : start.trusted_proxies) out.add_trusted_proxies(proxy);
   out.set_tenant_root(start.tenant_root.data(), start.tenant_root.size());
+  out.set_json_log(start.json_log);
   out.set_redis(start.redis);
   out.set_redis_insecure(start.redis_insecure);
   out.set_value_key(start.value_key.data(), start.value_key.size());
@@ -43,9 +44,12 @@ Result<ChildStart> decode_child_start(std::span<const uint8_t> bytes) {
   wire::ChildStart in;
   ChildStart start;
   if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) ||
-      in.config_digest().size() != start.config_digest.size() || in.tenant_root().size() != start.tenant_root.size() ||
-      in.value_key().size() != start.value_key.size() || in.role() > static_cast<uint32_t>(Role::client))
-    return fail(ErrorCode::data_loss, "the lifeline's first packet does not parse; the node runs another build");
+      in.config_digest().size() != start.config_digest.size() ||
+      in.tenant_root().size() != start.tenant_root.size() ||
+      in.value_key().size() != start.value_key.size() ||
+      in.role() > static_cast<uint32_t>(Role::client))
+    return fail(ErrorCode::data_loss,
+                "the lifeline's first packet does not parse; the node runs another build");
   start.cluster = in.cluster();
   start.node = in.node();
   start.build = in.build();
@@ -68,6 +72,7 @@ Result<ChildStart> decode_child_start(std::span<const uint8_t> bytes) {
   start.api_keys_file = in.api_keys_file();
   start.trusted_proxies.assign(in.trusted_proxies().begin(), in.trusted_proxies().end());
   std::memcpy(start.tenant_root.data(), in.tenant_root().data(), start.tenant_root.size());
+  start.json_log = in.json_log();
   start.redis = in.redis();
   start.redis_insecure = in.redis_insecure();
   std::memcpy(start.value_key.data(), in.value_key().data(), start.value_key.size());

@@ -1,5 +1,5 @@
-// What a node tells a process it has just started, over the lifeline: who it is and what it may know. Secrets travel
-// here and never in argv or the environment.
+// What a node tells a process it has just started, over the lifeline: who it is and what it may
+// know. Secrets travel here and never in argv or the environment.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,7 @@ struct ChildStart {
   std::string node_socket;  ///< the node's AF_UNIX socket, to dial
   std::string own_socket;   ///< where this process listens; shards only
   Limits limits;
+  bool json_log = false;
   // routers only:
   std::string tls_certificate, tls_key, api_keys_file;
   std::vector<std::string> trusted_proxies;

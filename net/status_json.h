@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cluster/node_supervisor.h"
@@ -18,5 +19,8 @@ struct NodeTree {
 
 /// term and leader are 0 and "" before there is an election.
 std::string status_json(const std::string& cluster, const std::vector<NodeTree>& nodes);
+
+/// One actor of the tree, the same object as there; empty if there is none.
+std::string actor_json(const NodeTree& node, std::string_view id);
 
 }  // namespace troupe
