@@ -14,13 +14,11 @@
 #include <vector>
 
 #include "cluster/messages.h"
+#include "cluster/sequence.h"
 #include "config/limits.h"
 #include "model/step.h"
 
 namespace troupe {
-
-/// Who to answer: a connected router process.
-using RouterId = Incarnation;
 
 struct BatcherConfig {
   GroupId group;

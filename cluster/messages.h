@@ -115,7 +115,7 @@ struct TokenChunk {
 /// One batched message per step and direction.
 struct TokenBatch {
   Generation generation;
-  StepId step;
+  StepId step;  ///< from 1; 0: the first chunk of an attempt, before any step
   std::vector<TokenChunk> chunks;
   bool operator==(const TokenBatch&) const = default;
 };

@@ -26,10 +26,21 @@ inline constexpr Duration kHttpWriteTimeout =
     30s;  ///< a reader that takes nothing for so long is cut
 inline constexpr size_t kHttpConnectionsMax = 12'000;  ///< below the usual 20,000 descriptors
 inline constexpr size_t kHttpConnectionsPerAddressMax = 1'024;
-inline constexpr size_t kHttpPipelineMax = 16;  ///< requests read ahead on one connection
-inline constexpr size_t kStreamBufferBytesMax =
-    kMiB;  ///< unsent bytes of one stream; then it is cancelled
+/// Pipelined bytes of one connection; then TCP pushes back.
+inline constexpr size_t kHttpReadAheadBytesMax = 64 * kKiB;
+inline constexpr Duration kHttpTick = 100ms;  ///< how exactly timeouts of connections are kept
+/// For a client to read its last answer before a reset could destroy it.
+inline constexpr Duration kHttpLinger = 2s;
+/// Refused connections that are told so at a time; more are just closed.
+inline constexpr size_t kHttpRefusalsMax = 64;
+/// Unsent bytes of one stream; then it is cancelled.
+inline constexpr size_t kStreamBufferBytesMax = kMiB;
 inline constexpr Duration kSseKeepAlive = 10s;  ///< idle proxies cut at 50 s and more
+/// An admission error within it is a real HTTP status, later ones come in band.
+inline constexpr Duration kStreamHeadDelay = 100ms;
+/// Bigger bodies are parsed and tokenised on a worker, so that streams do not wait.
+inline constexpr size_t kInlineParseBytesMax = 32 * kKiB;
+inline constexpr size_t kParseQueueMax = 64;  ///< bodies waiting for that worker; then 429
 inline constexpr int kJsonDepthMax = 64;
 
 // -- request
@@ -89,6 +100,7 @@ inline constexpr Duration kSelfDoubtLag =
 inline constexpr size_t kPeersMax = 4'096;  ///< processes one node watches
 inline constexpr Duration kStepDeadlineMin = 1s, kStepDeadlineMax = 2s;  ///< clamp(8 x p99)
 inline constexpr int kStepDeadlineFactor = 8;
+inline constexpr int kStepSamplesMin = 16;  ///< steps of a size before its p99 means anything
 inline constexpr Duration kAbortDeadline = 2s;  ///< then SIGKILL
 inline constexpr Duration kCanaryNative = 2s, kCanaryTorch = 5s;
 inline constexpr Duration kRespawnFirst = 100ms, kRespawnMax = 10s;

@@ -1,0 +1,70 @@
+#include "cache/prefix_index.h"
+
+#include <cstring>
+
+#include "config/check.h"
+#include "config/digest.h"
+#include "config/limits.h"
+
+namespace troupe {
+
+Digest PrefixIndex::root(const Digest& numerics_id, int32_t adapter, const Salt& tenant) {
+  return DigestBuilder()
+      .add("prefix 1")
+      .add(std::as_bytes(std::span(numerics_id)))
+      .add(static_cast<uint64_t>(adapter))
+      .add(std::as_bytes(std::span(tenant)))
+      .finish();
+}
+
+Digest PrefixIndex::extend(const Digest& prefix, std::span<const TokenId> tokens) {
+  // The key before has a fixed length, so key and tokens need no separator.
+  std::vector<std::byte> bytes(prefix.size() + tokens.size() * sizeof(int32_t));
+  std::memcpy(bytes.data(), prefix.data(), prefix.size());
+  std::byte* at = bytes.data() + prefix.size();
+  for (TokenId token : tokens) {
+    std::memcpy(at, &token.value, sizeof(int32_t));
+    at += sizeof(int32_t);
+  }
+  return sha256(std::span<const std::byte>(bytes));
+}
+
+std::vector<BlockId> PrefixIndex::match(std::span<const Digest> chain) const {
+  std::vector<BlockId> found;
+  for (const Digest& key : chain) {
+    auto at = by_key_.find(key);
+    if (at == by_key_.end()) break;
+    found.push_back(at->second);
+  }
+  return found;
+}
+
+bool PrefixIndex::insert(const Digest& key, BlockId block) {
+  if (by_key_.size() >= kPrefixBlocksMax || by_block_.contains(block)) return false;
+  if (!by_key_.emplace(key, block).second) return false;
+  by_block_.emplace(block, key);
+  return true;
+}
+
+void PrefixIndex::erase(BlockId block) {
+  auto at = by_block_.find(block);
+  if (at == by_block_.end()) return;
+  by_key_.erase(at->second);
+  by_block_.erase(at);
+}
+
+void PrefixIndex::check() const {
+  TROUPE_CHECK(by_key_.size() == by_block_.size(), by_key_.size(), by_block_.size());
+  for (const auto& [key, block] : by_key_) {
+    auto at = by_block_.find(block);
+    TROUPE_CHECK(at != by_block_.end() && at->second == key, block);
+  }
+}
+
+size_t PrefixIndex::KeyHash::operator()(const Digest& key) const noexcept {
+  size_t first = 0;
+  std::memcpy(&first, key.data(), sizeof first);
+  return first;
+}
+
+}  // namespace troupe

@@ -1,0 +1,405 @@
+#include "cluster/batcher.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "cluster/answer.h"
+#include "cluster/intake.h"
+#include "cluster/plan_builder.h"
+#include "cluster/schedule.h"
+#include "cluster/step_deadline.h"
+#include "config/check.h"
+
+namespace troupe {
+
+namespace {
+
+ScheduleConfig schedule_config(const BatcherConfig& c) {
+  // The last block and slot are the canary's. With no more sequences than rows, each that decodes
+  // gets its row.
+  return ScheduleConfig{.numerics_id = c.numerics_id,
+                        .blocks = c.kv_blocks - 1,
+                        .slots = std::min(c.max_slots - 1, c.max_rows),
+                        .rows = c.max_rows,
+                        .chunk = c.prefill_chunk};
+}
+
+}  // namespace
+
+struct Batcher::State {
+  struct Flight {
+    std::shared_ptr<const StepPlan> plan;
+    std::vector<Pick> picks;  ///< empty: a canary
+    int32_t rows = 0;
+    Time started{};
+    Duration limit{};
+  };
+  /// done: after Drained or Fault, nothing is run any more.
+  enum class Phase : uint8_t { serving, draining, drained, dead };
+
+  explicit State(BatcherConfig c)
+      : config(std::move(c)), schedule(schedule_config(config)), pace(config.timing_scale) {
+    TROUPE_CHECK(config.kv_blocks >= 2 && config.max_slots >= 2 && config.max_rows >= 1);
+    TROUPE_CHECK(config.prefill_chunk >= 1 && config.context >= 2 && config.vocab >= 2);
+  }
+
+  void on(Time now, const batcher_in::FromRouter& in, BatcherEffects& out);
+  void on(Time now, const batcher_in::RouterLost& in, BatcherEffects& out);
+  void on(Time now, const batcher_in::StepDone& in, BatcherEffects& out);
+  void on(Time now, const batcher_in::StepFailed& in, BatcherEffects& out);
+  void on(Time, const batcher_in::Drain&, BatcherEffects&) {
+    if (phase == Phase::serving) phase = Phase::draining;
+  }
+  void on(Time, const batcher_in::Tick&, BatcherEffects&) {}
+
+  void enqueue(Time now, RouterId router, const Enqueue& request, BatcherEffects& out);
+  void cancel(const Cancel& request, BatcherEffects& out);
+  std::optional<Error> refusal(const Enqueue& request) const;
+  void leave(const SequenceKey& key);
+  bool in_flight(const Sequence& sequence) const;
+  void expire(Time now, BatcherEffects& out);
+  void watch(Time now, BatcherEffects& out);
+  void apply(Time now, const Flight& done, const StepOutput& output, BatcherEffects& out);
+  std::optional<Error> judge_canary(const StepOutput& output);
+  void run_next(Time now, BatcherEffects& out);
+  void launch(Time now, StepPlan plan, std::vector<Pick> picks, BatcherEffects& out);
+  void fault(Error error, BatcherEffects& out);
+  bool canary_due(Time now) const;
+
+  BatcherConfig config;
+  Schedule schedule;
+  StepDeadline pace;
+  Phase phase = Phase::serving;
+  std::map<SequenceKey, std::unique_ptr<Sequence>> sequences;
+  /// Cancelled, but named by the plan in flight: they hold blocks and slot until it is done.
+  std::vector<std::unique_ptr<Sequence>> leaving;
+  std::set<std::pair<Time, SequenceKey>> deadlines;
+  std::optional<Flight> flight;
+  uint64_t arrivals = 0, steps_started = 0, steps_done = 0, prev_hash = 0;
+  std::optional<Time> last_done;  ///< first input's time until a step is done
+  std::optional<int32_t> canary_token;
+};
+
+// -- routers
+// -----------------------------------------------------------------------------------------------------
+
+void Batcher::State::on(Time now, const batcher_in::FromRouter& in, BatcherEffects& out) {
+  if (const auto* request = std::get_if<Enqueue>(&in.message)) {
+    enqueue(now, in.router, *request, out);
+  } else {
+    cancel(std::get<Cancel>(in.message), out);
+  }
+}
+
+void Batcher::State::on(Time, const batcher_in::RouterLost& in, BatcherEffects&) {
+  std::vector<SequenceKey> lost;
+  for (const auto& [key, sequence] : sequences) {
+    if (sequence->router == in.router) lost.push_back(key);
+  }
+  for (const SequenceKey& key : lost) leave(key);
+}
+
+std::optional<Error> Batcher::State::refusal(const Enqueue& request) const {
+  if (phase == Phase::dead) {
+    return Error{ErrorCode::aborted,
+                 "The group's generation has failed: place the request on another group."};
+  }
+  if (request.generation != config.generation || request.weights_id != config.weights_id) {
+    return Error{ErrorCode::aborted,
+                 "The request was meant for another generation or other weights of this group: "
+                 "look up the routing "
+                 "table and place it again."};
+  }
+  if (phase != Phase::serving) {
+    return Error{ErrorCode::unavailable,
+                 "The group is draining: place the request on another group."};
+  }
+  if (request.deadline_left <= Duration{}) {
+    return Error{ErrorCode::deadline_exceeded,
+                 "The request's deadline passed before it reached the group."};
+  }
+  if (schedule.waiting() >= static_cast<size_t>(config.queue_max)) {
+    return Error{ErrorCode::rate_limited,
+                 fmt::format("{} sequences wait in this group already: try again later.",
+                             schedule.waiting())};
+  }
+  return std::nullopt;
+}
+
+void Batcher::State::enqueue(Time now, RouterId router, const Enqueue& request,
+                             BatcherEffects& out) {
+  const auto refuse = [&](Error error) {
+    out.push_back(
+        batcher_out::ToRouter{router, Refused{request.key, request.attempt, std::move(error)}});
+  };
+  if (auto known = sequences.find(request.key); known != sequences.end()) {
+    if (!is_newer(request.attempt, known->second->request.attempt)) {
+      out.push_back(batcher_out::Drop{"stale_attempt"});
+      return;
+    }
+    leave(request.key);
+  }
+  if (auto error = refusal(request)) return refuse(std::move(*error));
+  const IntakeLimits limits{.context = config.context,
+                            .vocab = config.vocab,
+                            .positions_max = (config.kv_blocks - 1) * kBlockPositions};
+  auto sequence = take_in(request, router, arrivals, now, limits);
+  if (!sequence) return refuse(std::move(sequence.error()));
+  // The first chunk says that the request was taken; it is not part of a step.
+  TokenChunk taken{.key = request.key,
+                   .attempt = request.attempt,
+                   .seq = request.accepted.size(),
+                   .finish = finish_of(*sequence)};
+  const bool over = taken.finish != Finish::none;
+  out.push_back(
+      batcher_out::ToRouter{router, TokenBatch{config.generation, StepId{}, {std::move(taken)}}});
+  if (over) return;
+  ++arrivals;
+  auto owned = std::make_unique<Sequence>(std::move(*sequence));
+  deadlines.emplace(owned->deadline, request.key);
+  schedule.add(*owned);
+  sequences.emplace(request.key, std::move(owned));
+}
+
+void Batcher::State::cancel(const Cancel& request, BatcherEffects& out) {
+  auto known = sequences.find(request.key);
+  if (known == sequences.end() || known->second->request.attempt != request.attempt) {
+    out.push_back(batcher_out::Drop{"stale_cancel"});
+    return;
+  }
+  leave(request.key);
+}
+
+bool Batcher::State::in_flight(const Sequence& sequence) const {
+  if (!flight) return false;
+  return std::ranges::any_of(flight->picks,
+                             [&](const Pick& pick) { return pick.sequence == &sequence; });
+}
+
+void Batcher::State::leave(const SequenceKey& key) {
+  auto at = sequences.find(key);
+  deadlines.erase({at->second->deadline, key});
+  if (in_flight(*at->second)) {
+    leaving.push_back(std::move(at->second));
+  } else {
+    schedule.remove(*at->second);
+  }
+  sequences.erase(at);
+}
+
+void Batcher::State::expire(Time now, BatcherEffects& out) {
+  while (!deadlines.empty() && deadlines.begin()->first <= now) {
+    const SequenceKey key = deadlines.begin()->second;
+    const Sequence& sequence = *sequences.at(key);
+    out.push_back(batcher_out::ToRouter{
+        sequence.router,
+        Refused{key, sequence.request.attempt,
+                Error{ErrorCode::deadline_exceeded,
+                      "The request's deadline passed before its answer was complete."}}});
+    leave(key);
+  }
+}
+
+// -- steps
+// -------------------------------------------------------------------------------------------------------
+
+void Batcher::State::on(Time now, const batcher_in::StepDone& in, BatcherEffects& out) {
+  if (!flight || !in.output || in.output->key != flight->plan->key ||
+      in.output->plan_hash != flight->plan->hash) {
+    out.push_back(batcher_out::Drop{"stale_step"});
+    return;
+  }
+  const Flight done = *std::exchange(flight, std::nullopt);
+  if (auto sound = check_output(*done.plan, *in.output, config.vocab); !sound)
+    return fault(sound.error(), out);
+  if (done.picks.empty()) {
+    if (auto error = judge_canary(*in.output)) return fault(std::move(*error), out);
+  }
+  ++steps_done;
+  last_done = now;
+  pace.finished(done.rows, now - done.started);
+  apply(now, done, *in.output, out);
+}
+
+void Batcher::State::apply(Time now, const Flight& done, const StepOutput& output,
+                           BatcherEffects& out) {
+  std::map<RouterId, TokenBatch> batches;
+  for (size_t i = 0; i < done.picks.size(); ++i) {
+    Sequence& sequence = *done.picks[i].sequence;
+    schedule.computed(done.picks[i]);
+    const SequenceKey key = sequence.request.key;
+    if (auto at = sequences.find(key); at == sequences.end() || at->second.get() != &sequence)
+      continue;
+    TokenChunk chunk = apply_output(sequence, *done.plan, output, i, now);
+    const bool over = chunk.finish != Finish::none;
+    if (over || !chunk.tokens.empty()) {
+      TokenBatch& batch = batches[sequence.router];
+      batch.generation = config.generation;
+      batch.step = StepId(done.plan->key.step);
+      batch.chunks.push_back(std::move(chunk));
+    }
+    if (over) leave(key);
+  }
+  for (auto& sequence : leaving) schedule.remove(*sequence);
+  leaving.clear();
+  run_next(now, out);  // first: the device is idle
+  for (auto& [router, batch] : batches)
+    out.push_back(batcher_out::ToRouter{router, std::move(batch)});
+}
+
+std::optional<Error> Batcher::State::judge_canary(const StepOutput& output) {
+  const int32_t token = output.tokens[static_cast<size_t>(output.slices[0].tok_off)];
+  if (!canary_token) canary_token = token;
+  if (token == *canary_token) return std::nullopt;
+  return Error{ErrorCode::internal,
+               "The canary step drew another token than before: the group's memory is damaged and "
+               "it starts anew."};
+}
+
+void Batcher::State::on(Time, const batcher_in::StepFailed& in, BatcherEffects& out) {
+  if (!flight || in.key != flight->plan->key) {
+    out.push_back(batcher_out::Drop{"stale_step"});
+    return;
+  }
+  fault(in.error, out);
+}
+
+void Batcher::State::watch(Time now, BatcherEffects& out) {
+  if (!flight || now < flight->started + flight->limit) return;
+  fault(Error{ErrorCode::deadline_exceeded,
+              fmt::format("Step {} of {} rows took longer than {} ms: the group starts anew.",
+                          flight->plan->key.step, flight->rows, to_ms(flight->limit))},
+        out);
+}
+
+void Batcher::State::fault(Error error, BatcherEffects& out) {
+  phase = Phase::dead;
+  flight.reset();
+  out.push_back(batcher_out::Fault{StepFault{config.group, config.generation, error}});
+  for (auto& sequence : leaving) schedule.remove(*sequence);
+  leaving.clear();
+  deadlines.clear();
+  for (auto& [key, sequence] : sequences) {
+    schedule.remove(*sequence);
+    out.push_back(batcher_out::ToRouter{
+        sequence->router,
+        Refused{key, sequence->request.attempt,
+                Error{ErrorCode::aborted,
+                      "The group's generation has failed: place the request on another group."}}});
+  }
+  sequences.clear();
+}
+
+bool Batcher::State::canary_due(Time now) const {
+  return steps_started == 0 || (last_done && now >= *last_done + config.canary_interval);
+}
+
+void Batcher::State::run_next(Time now, BatcherEffects& out) {
+  if (flight || phase == Phase::dead || phase == Phase::drained) return;
+  std::vector<Pick> picks = schedule.pick(now);
+  TROUPE_CHECK(!picks.empty() || schedule.empty(), schedule.waiting(), schedule.running());
+  const StepKey key{.epoch = config.epoch,
+                    .generation = config.generation.value,
+                    .lane = 0,
+                    .step = steps_started + 1,
+                    .prev_hash = prev_hash};
+  if (!picks.empty()) {
+    StepPlan plan = build_plan(key, picks, schedule.take_closed());
+    launch(now, std::move(plan), std::move(picks), out);
+  } else if (phase == Phase::draining) {
+    phase = Phase::drained;
+    out.push_back(batcher_out::Drained{});
+  } else if (canary_due(now)) {
+    std::vector<int32_t> close = schedule.take_closed();
+    if (canary_token) close.push_back(config.max_slots - 1);
+    launch(now, build_canary(key, config.max_slots - 1, config.kv_blocks - 1, std::move(close)), {},
+           out);
+  }
+}
+
+void Batcher::State::launch(Time now, StepPlan plan, std::vector<Pick> picks, BatcherEffects& out) {
+  ++steps_started;
+  prev_hash = plan.hash;
+  const auto rows = static_cast<int32_t>(plan.tokens.size());
+  flight = Flight{std::make_shared<const StepPlan>(std::move(plan)), std::move(picks), rows, now,
+                  pace.limit(rows)};
+  out.push_back(batcher_out::RunStep{flight->plan, flight->limit});
+}
+
+// -- the machine
+// -------------------------------------------------------------------------------------------------
+
+Batcher::Batcher(BatcherConfig config) : state_(std::make_unique<State>(std::move(config))) {}
+Batcher::~Batcher() = default;
+Batcher::Batcher(Batcher&&) noexcept = default;
+Batcher& Batcher::operator=(Batcher&&) noexcept = default;
+
+void Batcher::step(Time now, const BatcherInput& input, BatcherEffects& out) {
+  if (!state_->last_done) state_->last_done = now;
+  state_->expire(now, out);
+  std::visit([&](const auto& in) { state_->on(now, in, out); }, input);
+  state_->watch(now, out);
+  state_->run_next(now, out);
+}
+
+std::optional<Time> Batcher::deadline() const {
+  const State& s = *state_;
+  if (s.phase == State::Phase::dead || s.phase == State::Phase::drained) return std::nullopt;
+  if (s.steps_started == 0) return Time{};  // the first canary shows that the group works
+  std::optional<Time> next;
+  const auto at = [&](Time time) { next = next ? std::min(*next, time) : time; };
+  if (s.flight) at(s.flight->started + s.flight->limit);
+  if (!s.deadlines.empty()) at(s.deadlines.begin()->first);
+  if (!s.flight && s.schedule.empty()) at(*s.last_done + s.config.canary_interval);
+  return next;
+}
+
+GroupStatus Batcher::status(Time now) const {
+  const State& s = *state_;
+  const BlockPool& pool = s.schedule.books().pool();
+  return GroupStatus{
+      .group = s.config.group,
+      .generation = s.config.generation,
+      .steps_done = s.steps_done,
+      .last_step_age = s.last_done ? now - *s.last_done : Duration{},
+      .step_running = s.flight ? now - s.flight->started : Duration{},
+      .step_p99 = s.pace.p99(),
+      .queued = static_cast<int32_t>(s.schedule.waiting()),
+      .running = static_cast<int32_t>(s.schedule.running()),
+      .queued_tokens = s.schedule.rows_queued(),
+      .blocks_used = pool.owned(),
+      .blocks_total = pool.total(),
+      .blocks_cached = pool.cached(),
+      .preemptions = s.schedule.preemptions(),
+      .prefix_queries = s.schedule.books().queries(),
+      .prefix_hits = s.schedule.books().hits(),
+      .draining = s.phase == State::Phase::draining || s.phase == State::Phase::drained};
+}
+
+void Batcher::check() const {
+  const State& s = *state_;
+  s.schedule.check();
+  TROUPE_CHECK(s.sequences.size() == s.deadlines.size(), s.sequences.size(), s.deadlines.size());
+  TROUPE_CHECK(s.sequences.size() + s.leaving.size() ==
+               s.schedule.waiting() + s.schedule.running());
+  TROUPE_CHECK(s.schedule.waiting() <=
+               static_cast<size_t>(s.config.queue_max + s.config.max_slots));
+  TROUPE_CHECK(s.leaving.empty() || s.flight.has_value());
+  for (const auto& sequence : s.leaving) TROUPE_CHECK(s.in_flight(*sequence));
+  for (const auto& [key, sequence] : s.sequences) {
+    TROUPE_CHECK(key == sequence->request.key && s.deadlines.contains({sequence->deadline, key}),
+                 key.id);
+  }
+  if (s.phase == State::Phase::dead || s.phase == State::Phase::drained) {
+    TROUPE_CHECK(s.sequences.empty() && s.leaving.empty() && !s.flight);
+    TROUPE_CHECK(s.schedule.books().pool().owned() == 0);
+  }
+  if (s.flight)
+    TROUPE_CHECK(s.flight->rows <= s.config.max_rows, s.flight->rows, s.config.max_rows);
+}
+
+}  // namespace troupe

@@ -1,0 +1,65 @@
+// One choice of a request while it is in a group: its tokens, how far its KV reaches, which blocks
+// and slot it holds. A plain record; KvBooks, Schedule and Batcher each change their part of it.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "cluster/messages.h"
+
+namespace troupe {
+
+/// Who to answer: a connected router process.
+using RouterId = Incarnation;
+
+/// Who goes first: higher priority, then earlier arrival. The least is the "oldest", the greatest
+/// the "youngest".
+struct SequenceOrder {
+  int64_t neg_priority = 0;
+  uint64_t arrival = 0;
+  constexpr auto operator<=>(const SequenceOrder&) const = default;
+};
+
+struct Sequence {
+  Enqueue request;  ///< without prompt and accepted: those are moved to `tokens`
+  RouterId router;
+  SequenceOrder order;
+  Time arrived{}, admitted{}, deadline{};
+
+  std::vector<TokenId> tokens;  ///< prompt, then the answer so far
+  int32_t prompt_size = 0;
+  int32_t size_max = 0;  ///< tokens.size() at which the answer ends for its length
+
+  // -- KV (KvBooks) --
+  Digest root{};
+  std::vector<Digest>
+      chain;  ///< prefix keys of the full blocks of `tokens`, as far as they were needed
+  std::vector<BlockId> blocks;                 ///< cover [0, computed) at least
+  int32_t computed = 0;                        ///< positions whose KV is in `blocks`
+  int32_t published = 0;                       ///< full blocks offered to the prefix index
+  int32_t promised_from = 0, promised_to = 0;  ///< full blocks it is going to publish soon
+
+  // -- schedule --
+  std::optional<SlotId> slot;
+  bool slot_sent = false;  ///< the device knows the slot
+  int32_t preemptions = 0;
+
+  // -- answer --
+  bool chunk_sent = false;                ///< of this attempt
+  int32_t cached_tokens = 0;              ///< hits at the first admission
+  std::vector<LogProbs> prompt_logprobs;  ///< scored so far: of prompt[1..]
+
+  int32_t size() const { return static_cast<int32_t>(tokens.size()); }
+  int32_t answer_size() const { return size() - prompt_size; }
+  /// Rows still to compute before the next token can be drawn, with the row that draws it.
+  int32_t rows_wanted() const { return size() - computed; }
+  /// prompt[1 .. ] still to be scored?
+  bool scoring() const { return request.score_prompt && scored() < prompt_size - 1; }
+  int32_t scored() const { return static_cast<int32_t>(prompt_logprobs.size()); }
+  /// The last token of a full answer is never fed back.
+  int32_t positions_max() const { return size_max - 1; }
+};
+
+}  // namespace troupe
