@@ -165,6 +165,9 @@ inline constexpr int kRedisBreakerErrors =
 inline constexpr Duration kRedisBreakerWindow = 1s, kRedisBreakerRest = 2s;
 inline constexpr Duration kRedisTtl = 3600s;
 inline constexpr size_t kRedisPendingMax = 1'024;
+inline constexpr size_t kRedisPendingBytesMax = 16 * kMiB;  ///< unsent values; more are not stored
+inline constexpr Duration kRedisConnectTimeout = 1s;
+inline constexpr Duration kRedisReconnectFirst = 50ms, kRedisReconnectMax = 2s;
 
 // -- logs
 // -------------------------------------------------------------------------------------------------
