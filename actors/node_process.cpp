@@ -144,6 +144,13 @@ std::string endpoint_json(const NodeOptions& options, const Plan& plan, const St
   return out + "\n";
 }
 
+/// CAF's own shutdown waits for timers and handles; nothing here needs it once the children are
+/// gone.
+[[noreturn]] void leave(int code) {
+  std::fflush(nullptr);
+  ::_exit(code);
+}
+
 }  // namespace
 
 Result<void> run_node(NodeOptions options) {
@@ -200,7 +207,8 @@ Result<void> run_node(NodeOptions options) {
     else
       tell(node_in::Drain{});
   };
-  Spawner spawner(std::move(events));
+  std::optional<Spawner> children(std::in_place, std::move(events));
+  Spawner& spawner = *children;
   spawner_address = &spawner;
 
   SupervisorActorConfig setup;
@@ -236,17 +244,21 @@ Result<void> run_node(NodeOptions options) {
   admin.actor = [tree](const std::string& id) { return actor_json(tree->get(), id); };
   admin.metrics = [tree] { return node_metrics_text(tree->get()); };
   auto admin_server = AdminServer::start(std::move(admin));
-  if (!admin_server) return std::unexpected(admin_server.error());
+  if (!admin_server) give_up(admin_server.error());
   if (auto written = state->write_endpoint(
           endpoint_json(options, *plan, *state, to_string(admin_listener->address)));
       !written)
-    return std::unexpected(written.error());
+    give_up(written.error());
 
   tell(node_in::Start{});
   spawner.run();
+  children.reset();  // what still runs is killed and reaped
   std::lock_guard lock(outcome_mutex);
-  if (outcome) return std::unexpected(*outcome);
-  return {};
+  if (outcome) {
+    std::fprintf(stderr, "troupe: %s\n", outcome->message.c_str());
+    leave(1);
+  }
+  leave(0);
 }
 
 }  // namespace troupe

@@ -6,8 +6,8 @@ namespace troupe {
 
 namespace {
 
-std::string line_of(const ActorStatus& a) {
-  std::string line = fmt::format("{:<28} {:<9} pid {:<7}", a.id, a.state, a.pid);
+std::string line_of(const ActorStatus& a, int width) {
+  std::string line = fmt::format("{:<{}} {:<9} pid {:<7}", a.id, width, a.state, a.pid);
   if (a.restarts) line += fmt::format(" restarts {}", a.restarts);
   if (a.role == Role::shard && a.generation) line += fmt::format(" generation {}", a.generation);
   if (a.role == Role::shard || a.role == Role::batcher)
@@ -32,7 +32,8 @@ std::string render_tree(const ClusterTree& tree) {
       // An actor that shares the pid of the row before it lives in that process.
       const bool inner = i > 0 && actor.pid == node.actors[i - 1].pid && actor.pid != 0;
       const bool last = i + 1 == node.actors.size();
-      out += fmt::format("   {} {}{}", last ? "└─" : "├─", inner ? "└─ " : "", line_of(actor));
+      out += fmt::format("   {} {}{}", last ? "└─" : "├─", inner ? "└─ " : "",
+                         line_of(actor, inner ? 29 : 32));
     }
   }
   return out;
