@@ -69,7 +69,7 @@ inline constexpr Duration kEnqueueSilenceMax =
 inline constexpr Duration kSequenceSilenceMax = 30s;    ///< between two tokens: one was lost
 inline constexpr Duration kRefusedBackoffFirst = 50ms;  ///< all queues full: try again, doubling
 inline constexpr Duration kRefusedBackoffMax = 1s;
-inline constexpr Duration kGroupHold = 1s;  ///< no new work after a refusal or silence
+inline constexpr Duration kGroupHold = 1s;         ///< no new work after a refusal or silence
 inline constexpr Duration kGroupStatusFresh = 1s;  ///< 5 missed statuses: the process hangs
 inline constexpr Duration kStepProgressMax = 8s;   ///< torch canary 5 s + step 2 s + status 1 s
 inline constexpr Duration kDrainMoveAfter = 5s;    ///< from a draining group, if there is another
@@ -148,7 +148,10 @@ inline constexpr size_t kMergeScratchKept =
 inline constexpr size_t kTemplateBytesMax = kMiB;
 inline constexpr size_t kTemplateOutputBytesMax = 8 * kMiB;
 inline constexpr int64_t kTemplateStepsMax = 4'000'000;  ///< evaluated nodes of one rendering
-inline constexpr int kTemplateDepthMax = 100;
+inline constexpr int kTemplateDepthMax =
+    100;  ///< nested blocks, expressions, macro calls, lists in lists
+inline constexpr int kTemplateNestingMax =
+    1'500;  ///< evaluations inside one another; bounds the stack to ~2 MiB
 
 // -- cache
 // ------------------------------------------------------------------------------------------------
