@@ -41,6 +41,7 @@ inline constexpr Duration kStreamHeadDelay = 100ms;
 /// Bigger bodies are parsed and tokenised on a worker, so that streams do not wait.
 inline constexpr size_t kInlineParseBytesMax = 32 * kKiB;
 inline constexpr size_t kParseQueueMax = 64;  ///< bodies waiting for that worker; then 429
+inline constexpr size_t kHttpAnswerBytesMax = 64 * kMiB;  ///< the client of the command line takes
 inline constexpr int kJsonDepthMax = 64;
 
 // -- request
