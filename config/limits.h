@@ -41,7 +41,6 @@ inline constexpr Duration kStreamHeadDelay = 100ms;
 /// Bigger bodies are parsed and tokenised on a worker, so that streams do not wait.
 inline constexpr size_t kInlineParseBytesMax = 32 * kKiB;
 inline constexpr size_t kParseQueueMax = 64;  ///< bodies waiting for that worker; then 429
-inline constexpr size_t kHttpAnswerBytesMax = 64 * kMiB;  ///< the client of the command line takes
 inline constexpr int kJsonDepthMax = 64;
 
 // -- request
@@ -117,6 +116,7 @@ inline constexpr Duration kTimerMax = 1s;       ///< longest armed timer of a sh
 inline constexpr size_t kWireChunkBytesMax =
     kMiB;  ///< head-of-line blocking (notes: 16 MiB cost 15 ms)
 inline constexpr size_t kWireMessageBytesMax = 4 * kMiB;  ///< bigger envelopes are refused unread
+inline constexpr Duration kHandshakeTimeout = 3s;  ///< dial, hello or a bundle chunk; then dialled again with back-off
 inline constexpr size_t kPeerBacklogMax = 4'096;          ///< messages unsent to one peer
 inline constexpr size_t kBundleBytesMax = 256 * kMiB;     ///< tokenizer + template of a model
 inline constexpr size_t kUnixPathMax = 107;               ///< sun_path
@@ -165,6 +165,9 @@ inline constexpr int kRedisBreakerErrors =
 inline constexpr Duration kRedisBreakerWindow = 1s, kRedisBreakerRest = 2s;
 inline constexpr Duration kRedisTtl = 3600s;
 inline constexpr size_t kRedisPendingMax = 1'024;
+inline constexpr size_t kRedisPendingBytesMax = 16 * kMiB;  ///< unsent values; more are not stored
+inline constexpr Duration kRedisConnectTimeout = 1s;
+inline constexpr Duration kRedisReconnectFirst = 50ms, kRedisReconnectMax = 2s;
 
 // -- logs
 // -------------------------------------------------------------------------------------------------

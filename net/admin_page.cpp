@@ -2,71 +2,48 @@
 
 namespace troupe {
 
-std::string_view admin_page_html() {
-  return R"(<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>troupe</title>
-<link rel="stylesheet" href="/admin.css">
-<script src="/admin.js" defer></script>
-</head>
-<body>
-<h1>troupe</h1>
-<form id="login"><label>Token from admin.token <input id="token" type="password" autocomplete="off"></label>
+const std::string_view kAdminPage = R"(<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Troupe node</title>
+<link rel="stylesheet" href="/admin.css"><script src="/admin.js" defer></script></head>
+<body><h1>Troupe</h1>
+<form id="login"><label>Admin token (STATE/admin.token) <input id="token" type="password" size="66" autocomplete="off"></label>
 <button>Show</button></form>
-<p id="status" role="status"></p>
-<table><thead><tr><th>Actor</th><th>State</th><th>Generation</th><th>Restarts</th><th>Mailbox</th><th>Last error</th></tr></thead>
-<tbody id="actors"></tbody></table>
-</body>
-</html>
+<p id="note" role="status"></p>
+<table><thead><tr><th>actor</th><th>state</th><th>pid</th><th>restarts</th><th>generation</th><th>mailbox ms</th>
+<th>last step ms</th><th>last error</th></tr></thead><tbody id="rows"></tbody></table>
+</body></html>
 )";
-}
 
-std::string_view admin_page_script() {
-  return R"('use strict';
+const std::string_view kAdminScript = R"(const note = document.getElementById('note');
+const rows = document.getElementById('rows');
 let timer = 0;
-async function show() {
-  const status = document.getElementById('status');
-  const token = document.getElementById('token').value.trim();
-  try {
-    const answer = await fetch('/admin/tree', {headers: {Authorization: 'Bearer ' + token}});
-    const tree = await answer.json();
-    if (!answer.ok) { status.textContent = tree.error.message; return; }
-    status.textContent = 'Cluster ' + tree.cluster;
-    const rows = [];
-    for (const node of tree.nodes) for (const actor of node.actors) {
-      const row = document.createElement('tr');
-      const mailbox = actor.mailbox ? actor.mailbox.depth + ' (' + actor.mailbox.age_ms + ' ms)' : '';
-      for (const text of [actor.id, actor.state, actor.generation, actor.restarts, mailbox, actor.last_error]) {
-        const cell = document.createElement('td');
-        cell.textContent = text === undefined ? '' : String(text);
-        row.append(cell);
-      }
-      row.className = actor.state;
-      rows.push(row);
+async function show(token) {
+  const answer = await fetch('/admin/tree', {headers: {Authorization: 'Bearer ' + token}});
+  if (!answer.ok) {
+    note.textContent = answer.status === 401 ? 'That token is wrong; it stands in admin.token of the state directory.'
+                                             : 'The node answered ' + answer.status + '.';
+    clearInterval(timer);
+    return;
+  }
+  const tree = await answer.json();
+  rows.replaceChildren();
+  for (const node of tree.nodes) {
+    note.textContent = tree.cluster + ' / ' + node.name + ': ' + node.state;
+    for (const a of node.actors) {
+      const row = rows.insertRow();
+      for (const value of [a.id, a.reason ? a.state + ' (' + a.reason + ')' : a.state, a.pid, a.restarts, a.generation,
+                           a.mailbox.age_ms, a.last_step_age_ms, a.last_error])
+        row.insertCell().textContent = value;
     }
-    document.getElementById('actors').replaceChildren(...rows);
-  } catch (problem) {
-    status.textContent = 'The node does not answer: ' + problem.message;
   }
 }
-document.getElementById('login').addEventListener('submit', (event) => {
+document.getElementById('login').addEventListener('submit', event => {
   event.preventDefault();
+  const token = document.getElementById('token').value.trim();
   clearInterval(timer);
-  timer = setInterval(show, 2000);
-  show();
+  show(token);
+  timer = setInterval(() => show(token), 2000);
 });
 )";
-}
-
-std::string_view admin_page_style() {
-  return R"(body { font: 15px/1.4 system-ui, sans-serif; margin: 2em; }
-table { border-collapse: collapse; }
-th, td { padding: .3em .8em; border-bottom: 1px solid #ccc; text-align: left; }
-.failed td, .suspect td { color: #a00; }
-.starting td, .draining td { color: #850; }
-)";
-}
 
 }  // namespace troupe

@@ -1,13 +1,10 @@
-// The page at / of the admin port and its script: no library, no inline code (CSP), text only
+// The page at `/` of the admin port: asks for the token and shows the tree. Static; all text goes
 // through textContent.
 #pragma once
 
 #include <string_view>
 
 namespace troupe {
-
-std::string_view admin_page_html();
-std::string_view admin_page_script();
-std::string_view admin_page_style();
-
+extern const std::string_view kAdminPage;    ///< text/html
+extern const std::string_view kAdminScript;  ///< /admin.js
 }  // namespace troupe

@@ -2,149 +2,145 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
+#include "config/cluster_config.h"
 #include "config/digest.h"
 #include "net/admin_page.h"
 #include "net/api_keys.h"
 #include "net/http_server.h"
-#include "net/random.h"
-#include "net/request_headers.h"
 
 namespace troupe {
+
 namespace {
 
-constexpr std::string_view kActors = "/admin/actors/";
+constexpr std::string_view kStyle =
+    "body{font:14px system-ui;margin:2em}table{border-collapse:collapse}td,th{padding:.2em "
+    ".8em;text-align:left;"
+    "border-bottom:1px solid #ccc}";
 
-/// %2F and friends; nullopt when malformed.
-std::optional<std::string> percent_decoded(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    unsigned value = 0;
-    const auto digits = text.substr(i + 1, 2);
-    if (digits.size() != 2) return std::nullopt;
-    for (char c : digits) {
-      const char lower = static_cast<char>(c | 0x20);
-      if (c >= '0' && c <= '9')
-        value = value * 16 + static_cast<unsigned>(c - '0');
-      else if (lower >= 'a' && lower <= 'f')
-        value = value * 16 + static_cast<unsigned>(lower - 'a' + 10);
-      else
-        return std::nullopt;
-    }
-    out += static_cast<char>(value);
-    i += 2;
-  }
-  return out;
+bool loopback_host(std::string_view host) {
+  if (host.starts_with('[')) return host.starts_with("[::1]");
+  return is_loopback(host.substr(0, host.rfind(':')));
 }
 
-class Server final : public AdminServer, private HttpHandler {
+class Port final : public AdminServer, public HttpHandler {
  public:
-  Server(AdminConfig config, AdminSource& source) : config_(std::move(config)), source_(source) {}
+  explicit Port(AdminConfig config) : config_(std::move(config)) {}
 
-  Result<void> listen() {
-    HttpServerConfig http;
-    http.listener = config_.listener;
-    auto made = HttpServer::make(std::move(http), *this);
+  Result<void> run() {
+    HttpServerConfig server;
+    server.listener = config_.listener;
+    server.exempt_addresses = {"127.0.0.1", "::1"};
+    auto made = HttpServer::make(std::move(server), *this);
     if (!made) return std::unexpected(made.error());
-    http_ = std::move(*made);
-    http_->run();
+    server_ = std::move(*made);
+    server_->run();
     return {};
   }
 
- private:
   void handle(HttpRequest request, std::shared_ptr<HttpReply> reply) override {
-    HttpResponse response = answer(request);
-    response.headers.push_back(
-        {"Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'"});
-    response.headers.push_back({"X-Content-Type-Options", "nosniff"});
-    response.headers.push_back({"Referrer-Policy", "no-referrer"});
-    response.headers.push_back({"Cache-Control", "no-store"});
-    reply->respond(std::move(response));
+    reply->respond(answer(request));
   }
 
-  bool names_this_host(const HttpRequest& request) const {
-    const std::string host = host_of(request.header("Host"));
-    return !host.empty() &&
-           (is_loopback_name(host) || host == request.local ||
-            std::ranges::find(config_.allowed_hosts, host) != config_.allowed_hosts.end());
-  }
-
-  bool knows_token(const HttpRequest& request) const {
-    const auto token = bearer_token(request.header("Authorization"));
-    return !config_.token.empty() && equal_constant_time(std::as_bytes(std::span(token)),
-                                                         std::as_bytes(std::span(config_.token)));
-  }
-
-  HttpResponse answer(const HttpRequest& request) {
-    if (!names_this_host(request))
-      return error_response(421,
-                            "The Host header names another host: use the address the node printed.",
+ private:
+  HttpResponse answer(const HttpRequest& request) const {
+    // A page of another site may make a browser send requests here: its Host or Origin gives it
+    // away.
+    if (!loopback_host(request.header("Host")))
+      return error_response(403, "this port answers only to its loopback address; use 127.0.0.1",
                             "wrong_host");
-    if (!origin_allowed(request, config_.allowed_hosts))
-      return error_response(403, "Pages of other sites may not use the admin port.",
-                            "origin_not_allowed");
+    if (std::string_view origin = request.header("Origin");
+        !origin.empty() && origin != fmt::format("http://{}", request.header("Host")))
+      return error_response(403, "requests from other sites are refused; open this port's own page",
+                            "wrong_origin");
     if (request.method != "GET" && request.method != "HEAD") {
-      auto response = error_response(405, "The admin port takes GET only.", "method_not_allowed");
+      auto response = error_response(405, "only GET is known here", "method_not_allowed");
       response.headers.push_back({"Allow", "GET, HEAD"});
       return response;
     }
-    const std::string_view path = request.path;
-    if (path == "/") return text("text/html; charset=utf-8", admin_page_html());
-    if (path == "/admin.js") return text("text/javascript; charset=utf-8", admin_page_script());
-    if (path == "/admin.css") return text("text/css; charset=utf-8", admin_page_style());
-    if (path == "/livez") return text("application/json", R"({"live":true})");
-    if (!knows_token(request)) {
-      auto response = error_response(401,
-                                     "The admin token is missing or wrong: send `Authorization: "
-                                     "Bearer` with the contents of admin.token.",
-                                     "invalid_admin_token");
+    if (request.path == "/livez") return text("ok\n", "text/plain");
+    if (request.path == "/") return text(std::string(kAdminPage), "text/html; charset=utf-8");
+    if (request.path == "/admin.js") return text(std::string(kAdminScript), "text/javascript");
+    if (request.path == "/admin.css") return text(std::string(kStyle), "text/css");
+    const std::string_view given = bearer_token(request.header("Authorization"));
+    if (!equal_constant_time(std::as_bytes(std::span(given)),
+                             std::as_bytes(std::span(config_.token)))) {
+      auto response = error_response(
+          401, "the admin token is missing or wrong; send the one in admin.token as a bearer token",
+          "invalid_token");
       response.headers.push_back({"WWW-Authenticate", "Bearer"});
       return response;
     }
-    if (path == "/admin/tree") return text("application/json", source_.tree_json());
-    if (path == "/metrics")
-      return text("text/plain; version=0.0.4; charset=utf-8", source_.metrics_text());
-    if (path.starts_with(kActors)) {
-      const auto id = percent_decoded(path.substr(kActors.size()));
-      const auto actor = id ? source_.actor_json(*id) : std::nullopt;
-      if (actor) return text("application/json", *actor);
-      return error_response(404, "There is no such actor: see /admin/tree.", "unknown_actor");
+    if (request.path == "/admin/tree") return text(config_.tree(), "application/json");
+    if (request.path == "/metrics") return text(config_.metrics(), "text/plain; version=0.0.4");
+    constexpr std::string_view kActors = "/admin/actors/";
+    if (request.path.starts_with(kActors)) {
+      std::string found = config_.actor(request.path.substr(kActors.size()));
+      if (!found.empty()) return text(std::move(found), "application/json");
+      return error_response(404, "there is no such actor; /admin/tree lists them", "not_found");
     }
-    return error_response(404, "There is nothing at this path: try / or /admin/tree.",
-                          "unknown_path");
+    return error_response(404, "there is nothing here; see /admin/tree", "not_found");
   }
 
-  static HttpResponse text(std::string type, std::string_view body) {
+  static HttpResponse text(std::string body, std::string type) {
     HttpResponse response;
     response.content_type = std::move(type);
-    response.body = std::string(body);
+    response.headers = {{"Content-Security-Policy", "default-src 'self'"},
+                        {"X-Content-Type-Options", "nosniff"},
+                        {"Cache-Control", "no-store"}};
+    response.body = std::move(body);
     return response;
   }
 
-  const AdminConfig config_;
-  AdminSource& source_;
-  std::unique_ptr<HttpServer> http_;
+  AdminConfig config_;
+  std::unique_ptr<HttpServer> server_;
 };
+
+void series(std::string& out, std::string_view name, std::string_view type, std::string_view help) {
+  out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
+}
 
 }  // namespace
 
-Result<std::unique_ptr<AdminServer>> AdminServer::start(AdminConfig config, AdminSource& source) {
+Result<std::unique_ptr<AdminServer>> AdminServer::start(AdminConfig config) {
+  // An empty token would let everybody in.
   if (config.token.size() != 64)
     return fail(ErrorCode::invalid_argument,
                 "The admin token must be 64 hex digits: remove admin.token to get a new one.");
-  auto server = std::make_unique<Server>(std::move(config), source);
-  if (auto listening = server->listen(); !listening) return std::unexpected(listening.error());
-  return server;
+  auto port = std::make_unique<Port>(std::move(config));
+  if (auto running = port->run(); !running) return std::unexpected(running.error());
+  return port;
 }
 
-std::string new_admin_token() {
-  return fmt::format("{:016x}{:016x}{:016x}{:016x}", random_bits(), random_bits(), random_bits(),
-                     random_bits());
+std::string node_metrics_text(const NodeTree& tree) {
+  // Ids come from checked names (letters, digits, '-', '_', '.', '/'), so no label needs escaping.
+  std::string out;
+  series(out, "troupe_actor_up", "gauge", "1 when the actor is ready, 0 in any other state.");
+  for (const ActorStatus& a : tree.actors)
+    out += fmt::format("troupe_actor_up{{actor=\"{}\",role=\"{}\"}} {}\n", a.id, name_of(a.role),
+                       a.state == "ready" ? 1 : 0);
+  series(out, "troupe_actor_restarts_total", "counter", "Starts of the actor after its first.");
+  for (const ActorStatus& a : tree.actors)
+    out += fmt::format("troupe_actor_restarts_total{{actor=\"{}\",role=\"{}\"}} {}\n", a.id,
+                       name_of(a.role), a.restarts);
+  series(out, "troupe_mailbox_age_seconds", "gauge", "How late the actor's last self-tick was.");
+  for (const ActorStatus& a : tree.actors)
+    out += fmt::format("troupe_mailbox_age_seconds{{actor=\"{}\"}} {}\n", a.id,
+                       to_seconds(a.mailbox_age));
+  series(out, "troupe_mailbox_depth", "gauge", "Messages that wait for the actor.");
+  for (const ActorStatus& a : tree.actors)
+    out += fmt::format("troupe_mailbox_depth{{actor=\"{}\"}} {}\n", a.id, a.mailbox_depth);
+  series(out, "troupe_rank_last_step_age_seconds", "gauge",
+         "Time since the rank last finished a step.");
+  for (const ActorStatus& a : tree.actors)
+    if (a.role == Role::shard)
+      out += fmt::format("troupe_rank_last_step_age_seconds{{actor=\"{}\",model_name=\"{}\"}} {}\n",
+                         a.id, a.model, to_seconds(a.last_step_age));
+  series(out, "troupe_rank_generation", "gauge", "Generation of the rank's group.");
+  for (const ActorStatus& a : tree.actors)
+    if (a.role == Role::shard)
+      out += fmt::format("troupe_rank_generation{{actor=\"{}\",model_name=\"{}\"}} {}\n", a.id,
+                         a.model, a.generation);
+  return out;
 }
 
 }  // namespace troupe

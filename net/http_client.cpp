@@ -1,249 +1,191 @@
 #include "net/http_client.h"
 
 #include <fmt/format.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
-#include <cerrno>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
 #include <memory>
 #include <optional>
 
 #include "config/limits.h"
-#include "net/request_headers.h"
-#include "net/sse_reader.h"
 
 namespace troupe {
+
 namespace {
 
-namespace http = boost::beast::http;
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
 using Clock = std::chrono::steady_clock;
 
-struct Url {
-  bool tls = false;
-  std::string host, port, target, origin;
-};
-
-Result<Url> parse_url(std::string_view text) {
-  Url url;
-  url.tls = text.starts_with("https://");
-  if (!url.tls && !text.starts_with("http://"))
-    return fail(ErrorCode::invalid_argument, "The address must begin with http:// or https://.");
-  std::string_view rest = text.substr(url.tls ? 8 : 7);
-  const size_t slash = rest.find('/');
-  const std::string_view authority = rest.substr(0, slash);
-  url.target = slash == std::string_view::npos ? "/" : std::string(rest.substr(slash));
-  url.host = host_of(authority);
-  const size_t colon = authority.rfind(':');
-  const bool has_port =
-      colon != std::string_view::npos && authority.find(']', colon) == std::string_view::npos;
-  url.port = has_port ? std::string(authority.substr(colon + 1)) : (url.tls ? "443" : "80");
-  url.origin = fmt::format("{}{}", url.tls ? "https://" : "http://", authority);
-  if (url.host.empty() || url.port.empty() ||
-      url.port.find_first_not_of("0123456789") != std::string::npos)
-    return fail(ErrorCode::invalid_argument, "The address must look like http://HOST:PORT/PATH.");
-  return url;
-}
-
-/// A connected socket, with TLS or not; every wait ends at the deadline.
-class Wire {
+/// One connection, driven to completion step by step against a deadline.
+class Connection {
  public:
-  Wire() = default;
-  ~Wire() {
-    if (ssl_) SSL_free(ssl_);
-    if (context_) SSL_CTX_free(context_);
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Wire(const Wire&) = delete;
-  Wire& operator=(const Wire&) = delete;
+  Connection(const HostPort& address, Duration timeout)
+      : address_(address), stream_(io_), end_(Clock::now() + timeout) {}
 
-  void set_deadline(Duration within) { deadline_ = Clock::now() + within; }
-
-  Result<void> connect(const Url& url) {
-    origin_ = url.origin;
-    addrinfo hints{}, *found = nullptr;
-    hints.ai_socktype = SOCK_STREAM;
-    if (::getaddrinfo(url.host.c_str(), url.port.c_str(), &hints, &found) != 0)
-      return fail(ErrorCode::unavailable,
-                  fmt::format("The host of {} is not known: check the address.", origin_));
-    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, ::freeaddrinfo);
-    for (const addrinfo* at = found; at; at = at->ai_next) {
-      if (fd_ >= 0) ::close(fd_);
-      fd_ =
-          ::socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, at->ai_protocol);
-      if (fd_ < 0) continue;
-      const bool now = ::connect(fd_, at->ai_addr, at->ai_addrlen) == 0;
-      if (!now && (errno != EINPROGRESS || !wait(POLLOUT))) continue;
-      int error = 0;
-      socklen_t size = sizeof error;
-      if (::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0) {
-        const int on = 1;
-        ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        return url.tls ? handshake(url) : Result<void>{};
-      }
-    }
-    return fail(ErrorCode::unavailable,
-                fmt::format("Nothing answers at {}: check that it runs and the port.", origin_));
-  }
-
-  Result<void> send(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const auto sent =
-          ssl_ ? static_cast<ssize_t>(SSL_write(ssl_, bytes.data(), static_cast<int>(bytes.size())))
-               : ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent > 0)
-        bytes.remove_prefix(static_cast<size_t>(sent));
-      else if (!may_retry(sent, POLLOUT))
-        return lost();
-    }
+  Result<void> connect() {
+    beast::error_code error;
+    asio::ip::tcp::resolver resolver(io_);
+    auto found = resolver.resolve(address_.host, std::to_string(address_.port), error);
+    if (error) return unavailable(error);
+    stream_.expires_at(end_);
+    stream_.async_connect(found, [&](beast::error_code e, const auto&) { error = e; });
+    run();
+    if (error) return unavailable(error);
+    stream_.socket().set_option(asio::ip::tcp::no_delay(true), error);
     return {};
   }
 
-  /// 0 at the end of the connection.
-  Result<size_t> receive(char* into, size_t size) {
-    while (true) {
-      const auto got = ssl_ ? static_cast<ssize_t>(SSL_read(ssl_, into, static_cast<int>(size)))
-                            : ::recv(fd_, into, size, 0);
-      if (got > 0) return static_cast<size_t>(got);
-      if (got == 0 && !ssl_) return 0;
-      if (ssl_ && SSL_get_error(ssl_, static_cast<int>(got)) == SSL_ERROR_ZERO_RETURN) return 0;
-      if (!may_retry(got, POLLIN)) return std::unexpected(lost().error());
-    }
+  Result<void> send(const http::request<http::string_body>& request) {
+    beast::error_code error;
+    http::async_write(stream_, request, [&](beast::error_code e, size_t) { error = e; });
+    run();
+    if (error) return unavailable(error);
+    return {};
   }
+
+  /// Reads until the head is there.
+  Result<void> read_head() {
+    parser_.body_limit(64 * kMiB);
+    beast::error_code error;
+    http::async_read_header(stream_, buffer_, parser_,
+                            [&](beast::error_code e, size_t) { error = e; });
+    run();
+    if (error) return unavailable(error);
+    return {};
+  }
+  /// Reads some of the body; false at its end.
+  Result<bool> read_some() {
+    if (parser_.is_done()) return false;
+    beast::error_code error;
+    http::async_read_some(stream_, buffer_, parser_,
+                          [&](beast::error_code e, size_t) { error = e; });
+    run();
+    if (error == http::error::end_of_stream) return false;
+    if (error) return std::unexpected(unavailable(error).error());
+    return true;
+  }
+  http::response_parser<http::string_body>& parser() { return parser_; }
 
  private:
-  bool wait(short events) {
-    pollfd waiting{fd_, events, 0};
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now()).count();
-    timed_out_ = left <= 0 || ::poll(&waiting, 1, static_cast<int>(left)) == 0;
-    return !timed_out_;
+  void run() {
+    io_.restart();
+    io_.run();
   }
-  bool may_retry(ssize_t result, short events) {
-    if (!ssl_) return (errno == EAGAIN || errno == EINTR) && wait(events);
-    const int why = SSL_get_error(ssl_, static_cast<int>(result));
-    ERR_clear_error();
-    if (why == SSL_ERROR_WANT_READ) return wait(POLLIN);
-    return why == SSL_ERROR_WANT_WRITE && wait(POLLOUT);
-  }
-  Result<void> lost() const {
-    if (timed_out_)
+  std::unexpected<Error> unavailable(beast::error_code error) {
+    if (error == beast::error::timeout)
       return fail(ErrorCode::deadline_exceeded,
-                  fmt::format("{} did not answer in time: try again later.", origin_));
+                  fmt::format("{} did not answer in time", to_string(address_)));
     return fail(ErrorCode::unavailable,
-                fmt::format("The connection to {} broke: try again.", origin_));
-  }
-  Result<void> handshake(const Url& url) {
-    context_ = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_min_proto_version(context_, TLS1_2_VERSION);
-    SSL_CTX_set_default_verify_paths(context_);
-    ssl_ = SSL_new(context_);
-    SSL_set_fd(ssl_, fd_);
-    SSL_set_tlsext_host_name(ssl_, url.host.c_str());
-    if (!is_loopback_name(url.host)) {
-      SSL_set_verify(ssl_, SSL_VERIFY_PEER, nullptr);
-      SSL_set1_host(ssl_, url.host.c_str());
-    }
-    for (int result; (result = SSL_connect(ssl_)) != 1;)
-      if (!may_retry(result, POLLIN))
-        return fail(
-            ErrorCode::unavailable,
-            fmt::format(
-                "No TLS connection to {}: check that it serves https with a valid certificate.",
-                origin_));
-    return {};
+                fmt::format("{} can't be reached ({}); is the node running?", to_string(address_),
+                            error.message()));
   }
 
-  int fd_ = -1;
-  SSL_CTX* context_ = nullptr;
-  SSL* ssl_ = nullptr;
-  Clock::time_point deadline_;
-  bool timed_out_ = false;
-  std::string origin_;
+  HostPort address_;
+  asio::io_context io_;
+  beast::tcp_stream stream_;
+  beast::flat_buffer buffer_;
+  http::response_parser<http::string_body> parser_;
+  Clock::time_point end_;
 };
 
-std::string request_bytes(const HttpCall& call, const Url& url) {
-  std::string out = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", call.method,
-                                url.target, url.origin.substr(url.origin.find("//") + 2));
-  for (const HttpHeader& header : call.headers)
-    out += fmt::format("{}: {}\r\n", header.name, header.value);
-  if (!call.body.empty())
-    out +=
-        fmt::format("Content-Type: application/json\r\nContent-Length: {}\r\n", call.body.size());
-  return out + "\r\n" + call.body;
+http::request<http::string_body> make_request(const HostPort& address, const std::string& token,
+                                              http::verb verb, std::string_view path,
+                                              std::string_view json) {
+  http::request<http::string_body> request{verb, beast::string_view(path.data(), path.size()), 11};
+  request.set(http::field::host, to_string(address));
+  request.set(http::field::connection, "close");
+  if (!token.empty()) request.set(http::field::authorization, "Bearer " + token);
+  if (verb == http::verb::post) request.set(http::field::content_type, "application/json");
+  request.body() = std::string(json);
+  request.prepare_payload();
+  return request;
 }
 
-Result<HttpAnswer> perform(const HttpCall& call,
-                           const std::function<void(std::string_view)>* on_event) {
-  auto url = parse_url(call.url);
-  if (!url) return std::unexpected(url.error());
-  Wire wire;
-  wire.set_deadline(call.deadline);
-  if (auto connected = wire.connect(*url); !connected) return std::unexpected(connected.error());
-  if (auto sent = wire.send(request_bytes(call, *url)); !sent) return std::unexpected(sent.error());
-
-  http::response_parser<http::string_body> parser;
-  parser.eager(true);
-  parser.body_limit(boost::none);
-  parser.skip(call.method == "HEAD");
-  std::string in;
-  SseReader events;
-  char buffer[16 * 1024];
-  while (!parser.is_done()) {
-    const auto got = wire.receive(buffer, sizeof buffer);
-    if (!got) return std::unexpected(got.error());
-    boost::system::error_code ec;
-    if (*got == 0) {
-      parser.put_eof(ec);
-      if (ec || !parser.is_done())
-        return fail(ErrorCode::unavailable,
-                    fmt::format("{} ended the connection before its answer was complete: "
-                                "try again.",
-                                url->origin));
-      break;
+/// Cuts complete events off `text` and hands over their data. False when the receiver had enough.
+bool take_events(std::string& text, const std::function<bool(std::string_view)>& event) {
+  size_t start = 0;
+  for (size_t end; (end = text.find("\n\n", start)) != std::string::npos; start = end + 2) {
+    std::string_view block = std::string_view(text).substr(start, end - start);
+    while (!block.empty()) {
+      const size_t newline = std::min(block.find('\n'), block.size());
+      std::string_view line = block.substr(0, newline);
+      block.remove_prefix(std::min(newline + 1, block.size()));
+      if (!line.starts_with("data:")) continue;
+      line.remove_prefix(line.starts_with("data: ") ? 6 : 5);
+      if (line != "[DONE]" && !event(line)) return false;
     }
-    in.append(buffer, *got);
-    while (!in.empty() && !parser.is_done()) {
-      in.erase(0, parser.put(boost::asio::buffer(in), ec));
-      if (ec) break;
-    }
-    if (ec && ec != http::error::need_more)
-      return fail(ErrorCode::data_loss,
-                  fmt::format("{} does not speak HTTP: check the address.", url->origin));
-    std::string& body = parser.get().body();
-    if (on_event && parser.is_header_done() &&
-        parser.get()[http::field::content_type].starts_with("text/event-stream")) {
-      wire.set_deadline(call.deadline);
-      events.read(body, *on_event);
-      body.clear();
-    }
-    if (body.size() + events.pending() > kHttpAnswerBytesMax)
-      return fail(ErrorCode::too_large, fmt::format("The answer of {} is larger than {} bytes.",
-                                                    url->origin, kHttpAnswerBytesMax));
   }
-  HttpAnswer answer;
-  auto message = parser.release();
-  answer.status = message.result_int();
-  for (const auto& field : message)
-    answer.headers.push_back({std::string(field.name_string()), std::string(field.value())});
-  answer.body = std::move(message.body());
-  return answer;
+  text.erase(0, start);
+  return true;
+}
+
+Result<ClientResponse> exchange(const HostPort& address, Duration timeout,
+                                const http::request<http::string_body>& request) {
+  Connection c(address, timeout);
+  if (auto done = c.connect(); !done) return std::unexpected(done.error());
+  if (auto done = c.send(request); !done) return std::unexpected(done.error());
+  if (auto done = c.read_head(); !done) return std::unexpected(done.error());
+  for (;;) {
+    auto more = c.read_some();
+    if (!more) return std::unexpected(more.error());
+    if (!*more) break;
+  }
+  return ClientResponse{static_cast<int>(c.parser().get().result_int()),
+                        std::move(c.parser().get().body())};
 }
 
 }  // namespace
 
-Result<HttpAnswer> http_call(const HttpCall& call) { return perform(call, nullptr); }
+Result<HttpClient> HttpClient::make(std::string_view url, std::string token) {
+  constexpr std::string_view kScheme = "http://";
+  std::string_view rest = url;
+  if (rest.starts_with(kScheme)) rest.remove_prefix(kScheme.size());
+  while (rest.ends_with('/')) rest.remove_suffix(1);
+  auto address = parse_host_port(rest);
+  if (!address)
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{} is no address; give http://HOST:PORT", url), "url");
+  HttpClient client;
+  client.address_ = *address;
+  client.token_ = std::move(token);
+  return client;
+}
 
-Result<HttpAnswer> http_stream(const HttpCall& call,
-                               const std::function<void(std::string_view)>& on_event) {
-  return perform(call, &on_event);
+Result<ClientResponse> HttpClient::get(std::string_view path, Duration timeout) const {
+  return exchange(address_, timeout, make_request(address_, token_, http::verb::get, path, {}));
+}
+
+Result<ClientResponse> HttpClient::post(std::string_view path, std::string_view json,
+                                        Duration timeout) const {
+  return exchange(address_, timeout, make_request(address_, token_, http::verb::post, path, json));
+}
+
+Result<ClientResponse> HttpClient::stream(
+    std::string_view path, std::string_view json, Duration timeout,
+    const std::function<bool(std::string_view)>& event) const {
+  Connection c(address_, timeout);
+  if (auto done = c.connect(); !done) return std::unexpected(done.error());
+  if (auto done = c.send(make_request(address_, token_, http::verb::post, path, json)); !done)
+    return std::unexpected(done.error());
+  if (auto done = c.read_head(); !done) return std::unexpected(done.error());
+  const int status = static_cast<int>(c.parser().get().result_int());
+  std::string pending;
+  for (;;) {
+    auto more = c.read_some();
+    if (!more) return std::unexpected(more.error());
+    if (status == 200) {
+      pending += c.parser().get().body();
+      c.parser().get().body().clear();
+      if (!take_events(pending, event)) return ClientResponse{status, {}};
+    }
+    if (!*more) break;
+  }
+  return ClientResponse{status, std::move(c.parser().get().body())};
 }
 
 }  // namespace troupe

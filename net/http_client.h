@@ -1,39 +1,46 @@
-// A small blocking HTTP client for the command line: one call, one connection, a deadline, errors
-// in one sentence. Any thread.
+// A small blocking HTTP/1.1 client for the command line: JSON calls and server-sent events, with
+// one deadline for the whole call. http:// only (https is for clients with a certificate store).
+// One call at a time per object.
 #pragma once
 
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "config/cluster_config.h"
 #include "config/result.h"
 #include "config/time.h"
-#include "net/http_message.h"
 
 namespace troupe {
 
-struct HttpCall {
-  std::string method = "GET";
-  std::string
-      url;  ///< http://HOST:PORT/PATH or https://...; a loopback host's certificate is not verified
-  std::string body;
-  std::vector<HttpHeader> headers;  ///< e.g. Authorization
-  Duration deadline = 30s;          ///< for the whole call; of a stream: for each silence
-};
-
-struct HttpAnswer {
+struct ClientResponse {
   int status = 0;
-  std::vector<HttpHeader> headers;
-  std::string body;
+  std::string body;  ///< <= 64 MiB, more is an error
 };
 
-/// Any status is an answer; an error means there was none. At most kHttpAnswerBytesMax of body.
-Result<HttpAnswer> http_call(const HttpCall& call);
+class HttpClient {
+ public:
+  /// `url`: "http://host:port". `token`: sent as a bearer token if not empty.
+  static Result<HttpClient> make(std::string_view url, std::string token = {});
 
-/// Hands over the data of each server-sent event as it comes ("[DONE]" too). The answer's body is
-/// empty then; an answer that is no event stream is given back whole, as by http_call.
-Result<HttpAnswer> http_stream(const HttpCall& call,
-                               const std::function<void(std::string_view)>& on_event);
+  /// unavailable if nobody answers, deadline_exceeded; any HTTP status is a response.
+  Result<ClientResponse> get(std::string_view path, Duration timeout) const;
+  Result<ClientResponse> post(std::string_view path, std::string_view json, Duration timeout) const;
+
+  /// POST; `event` gets the data of each server-sent event in order (without "[DONE]") and returns
+  /// false to hang up. A status other than 200 comes back as a response with its body; 200 comes
+  /// back empty at the end.
+  Result<ClientResponse> stream(std::string_view path, std::string_view json, Duration timeout,
+                                const std::function<bool(std::string_view data)>& event) const;
+
+  const HostPort& address() const { return address_; }
+
+ private:
+  HttpClient() = default;
+  HostPort address_;
+  std::string token_;
+};
 
 }  // namespace troupe
