@@ -116,6 +116,7 @@ inline constexpr Duration kTimerMax = 1s;       ///< longest armed timer of a sh
 inline constexpr size_t kWireChunkBytesMax =
     kMiB;  ///< head-of-line blocking (notes: 16 MiB cost 15 ms)
 inline constexpr size_t kWireMessageBytesMax = 4 * kMiB;  ///< bigger envelopes are refused unread
+inline constexpr Duration kHandshakeTimeout = 3s;  ///< dial, hello or a bundle chunk; then dialled again with back-off
 inline constexpr size_t kPeerBacklogMax = 4'096;          ///< messages unsent to one peer
 inline constexpr size_t kBundleBytesMax = 256 * kMiB;     ///< tokenizer + template of a model
 inline constexpr size_t kUnixPathMax = 107;               ///< sun_path
@@ -164,6 +165,9 @@ inline constexpr int kRedisBreakerErrors =
 inline constexpr Duration kRedisBreakerWindow = 1s, kRedisBreakerRest = 2s;
 inline constexpr Duration kRedisTtl = 3600s;
 inline constexpr size_t kRedisPendingMax = 1'024;
+inline constexpr size_t kRedisPendingBytesMax = 16 * kMiB;  ///< unsent values; more are not stored
+inline constexpr Duration kRedisConnectTimeout = 1s;
+inline constexpr Duration kRedisReconnectFirst = 50ms, kRedisReconnectMax = 2s;
 
 // -- logs
 // -------------------------------------------------------------------------------------------------

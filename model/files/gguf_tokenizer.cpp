@@ -123,11 +123,9 @@ Result<TokenizerSpec> tokenizer_from_gguf(const GgufFile& file, const std::strin
                   fmt::format("{}: the tokenizer's pre-split {} is not supported.", name,
                               in_quotes(spec.pre)));
     spec.pre_split = std::move(*patterns);
-    // What the names imply beyond the split itself; the files don't say it.
-    const bool llama3 = spec.pre == "llama-bpe" || spec.pre == "llama3" || spec.pre == "llama-v3" ||
-                        spec.pre == "falcon3";
-    spec.ignore_merges = spec.add_bos = llama3;
-    spec.nfc = spec.pre == "qwen2" || spec.pre == "qwen3" || spec.pre == "deepseek-r1-qwen";
+    // The files don't say these; adding a BOS goes with Llama 3's family too.
+    spec.nfc = pre_split_normalizes(spec.pre);
+    spec.ignore_merges = spec.add_bos = pre_split_ignores_merges(spec.pre);
   } else {
     return fail(ErrorCode::unsupported,
                 fmt::format("{}: tokenizer kind {} is not supported, only gpt2 and llama.", name,
