@@ -151,6 +151,11 @@ std::string endpoint_json(const NodeOptions& options, const Plan& plan, const St
   ::_exit(code);
 }
 
+[[noreturn]] void give_up(const Error& error) {
+  std::fprintf(stderr, "troupe: %s\n", error.message.c_str());
+  leave(1);
+}
+
 }  // namespace
 
 Result<void> run_node(NodeOptions options) {
@@ -233,7 +238,7 @@ Result<void> run_node(NodeOptions options) {
   supervisor = system.spawn<SupervisorActor>(std::move(setup));
   if (auto published = publish_unix(system, middleman, supervisor, state->node_socket());
       !published)
-    return std::unexpected(published.error());
+    give_up(published.error());
 
   AdminConfig admin;
   admin.listener = admin_listener->fd;
@@ -254,10 +259,7 @@ Result<void> run_node(NodeOptions options) {
   spawner.run();
   children.reset();  // what still runs is killed and reaped
   std::lock_guard lock(outcome_mutex);
-  if (outcome) {
-    std::fprintf(stderr, "troupe: %s\n", outcome->message.c_str());
-    leave(1);
-  }
+  if (outcome) give_up(*outcome);
   leave(0);
 }
 
