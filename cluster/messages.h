@@ -291,6 +291,7 @@ struct ProcessReport {
   std::vector<ActorReport> actors;
   std::vector<GroupStatus> groups;  ///< of the batcher, if this process has one
   int32_t requests_running = 0;     ///< of a router
+  bool serving = false;              ///< of a router: readyz would say yes
   std::string describe;             ///< backend line of a shard
   bool operator==(const ProcessReport&) const = default;
 };

@@ -194,6 +194,7 @@ void NodeSupervisor::on_message(Time now, const node_in::FromChild& from, NodeEf
   }
   const ChildSpec& child = *spec(from.child);
   if (auto* report = std::get_if<LoadReport>(&from.message); report && child.role == Role::shard) {
+    if (!report->ok) out.push_back(node_out::LoadFailed{report->group, report->error});
     if (report->group == child.group)
       group_step(now, child.group, group_in::Loaded{from.incarnation, *report}, out);
   } else if (auto* fault = std::get_if<StepFault>(&from.message);
@@ -201,7 +202,10 @@ void NodeSupervisor::on_message(Time now, const node_in::FromChild& from, NodeEf
     if (fault->group == child.group)
       group_step(now, child.group, group_in::Fault{from.incarnation, *fault}, out);
   } else if (auto* process = std::get_if<ProcessReport>(&from.message)) {
-    reports_[from.child] = *process;
+    ProcessReport& known = reports_[from.child];
+    if (process->serving && !(known.serving && known.incarnation == process->incarnation))
+      out.push_back(node_out::Serving{from.child});
+    known = *process;
   } else if (auto* append = std::get_if<JournalAppend>(&from.message);
              append && child.role == Role::router) {
     if (append->router != from.incarnation) {

@@ -120,11 +120,21 @@ struct Event {
   const char* what = "";
   std::string child, detail;
 };
+/// A group could not load its model. `troupe serve` gives up then; a node tries again.
+struct LoadFailed {
+  GroupId group;
+  Error error;
+};
+/// A router can answer (its first time, or again after it could not).
+struct Serving {
+  std::string child;
+};
 /// All children are gone after Drain. Emitted once; the process may exit.
 struct Stopped {};
 }  // namespace node_out
 using NodeEffect = std::variant<node_out::Spawn, node_out::End, node_out::ToChild, node_out::Watch,
-                                node_out::Forget, node_out::Event, node_out::Stopped>;
+                                node_out::Forget, node_out::Event, node_out::LoadFailed,
+                                node_out::Serving, node_out::Stopped>;
 using NodeEffects = std::vector<NodeEffect>;
 
 /// One row of the actor tree.

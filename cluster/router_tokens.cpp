@@ -145,6 +145,10 @@ void Router::State::on_refused(const router_in::FromGroup& from, const Refused& 
       groups.generation_died(where.group, where.generation);
       attempt_failed(*computation, "its group failed");
       return check_groups();
+    case ErrorCode::deadline_exceeded:
+      // The group was told the deadline of those who waited then; someone with more time has
+      // joined.
+      return attempt_failed(*computation, "its time at the group ran out");
     default:
       groups.hold(where.group, now + config.limits.scaled(kGroupHold));
       attempt_failed(*computation, "its group refused it");

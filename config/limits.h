@@ -26,10 +26,21 @@ inline constexpr Duration kHttpWriteTimeout =
     30s;  ///< a reader that takes nothing for so long is cut
 inline constexpr size_t kHttpConnectionsMax = 12'000;  ///< below the usual 20,000 descriptors
 inline constexpr size_t kHttpConnectionsPerAddressMax = 1'024;
-inline constexpr size_t kHttpPipelineMax = 16;  ///< requests read ahead on one connection
-inline constexpr size_t kStreamBufferBytesMax =
-    kMiB;  ///< unsent bytes of one stream; then it is cancelled
+/// Pipelined bytes of one connection; then TCP pushes back.
+inline constexpr size_t kHttpReadAheadBytesMax = 64 * kKiB;
+inline constexpr Duration kHttpTick = 100ms;  ///< how exactly timeouts of connections are kept
+/// For a client to read its last answer before a reset could destroy it.
+inline constexpr Duration kHttpLinger = 2s;
+/// Refused connections that are told so at a time; more are just closed.
+inline constexpr size_t kHttpRefusalsMax = 64;
+/// Unsent bytes of one stream; then it is cancelled.
+inline constexpr size_t kStreamBufferBytesMax = kMiB;
 inline constexpr Duration kSseKeepAlive = 10s;  ///< idle proxies cut at 50 s and more
+/// An admission error within it is a real HTTP status, later ones come in band.
+inline constexpr Duration kStreamHeadDelay = 100ms;
+/// Bigger bodies are parsed and tokenised on a worker, so that streams do not wait.
+inline constexpr size_t kInlineParseBytesMax = 32 * kKiB;
+inline constexpr size_t kParseQueueMax = 64;  ///< bodies waiting for that worker; then 429
 inline constexpr int kJsonDepthMax = 64;
 
 // -- request
@@ -58,7 +69,7 @@ inline constexpr Duration kEnqueueSilenceMax =
 inline constexpr Duration kSequenceSilenceMax = 30s;    ///< between two tokens: one was lost
 inline constexpr Duration kRefusedBackoffFirst = 50ms;  ///< all queues full: try again, doubling
 inline constexpr Duration kRefusedBackoffMax = 1s;
-inline constexpr Duration kGroupHold = 1s;  ///< no new work after a refusal or silence
+inline constexpr Duration kGroupHold = 1s;         ///< no new work after a refusal or silence
 inline constexpr Duration kGroupStatusFresh = 1s;  ///< 5 missed statuses: the process hangs
 inline constexpr Duration kStepProgressMax = 8s;   ///< torch canary 5 s + step 2 s + status 1 s
 inline constexpr Duration kDrainMoveAfter = 5s;    ///< from a draining group, if there is another
@@ -105,6 +116,7 @@ inline constexpr Duration kTimerMax = 1s;       ///< longest armed timer of a sh
 inline constexpr size_t kWireChunkBytesMax =
     kMiB;  ///< head-of-line blocking (notes: 16 MiB cost 15 ms)
 inline constexpr size_t kWireMessageBytesMax = 4 * kMiB;  ///< bigger envelopes are refused unread
+inline constexpr Duration kHandshakeTimeout = 3s;  ///< dial, hello or a bundle chunk; then dialled again with back-off
 inline constexpr size_t kPeerBacklogMax = 4'096;          ///< messages unsent to one peer
 inline constexpr size_t kBundleBytesMax = 256 * kMiB;     ///< tokenizer + template of a model
 inline constexpr size_t kUnixPathMax = 107;               ///< sun_path
@@ -137,7 +149,10 @@ inline constexpr size_t kMergeScratchKept =
 inline constexpr size_t kTemplateBytesMax = kMiB;
 inline constexpr size_t kTemplateOutputBytesMax = 8 * kMiB;
 inline constexpr int64_t kTemplateStepsMax = 4'000'000;  ///< evaluated nodes of one rendering
-inline constexpr int kTemplateDepthMax = 100;
+inline constexpr int kTemplateDepthMax =
+    100;  ///< nested blocks, expressions, macro calls, lists in lists
+inline constexpr int kTemplateNestingMax =
+    1'500;  ///< evaluations inside one another; bounds the stack to ~2 MiB
 
 // -- cache
 // ------------------------------------------------------------------------------------------------
@@ -150,6 +165,9 @@ inline constexpr int kRedisBreakerErrors =
 inline constexpr Duration kRedisBreakerWindow = 1s, kRedisBreakerRest = 2s;
 inline constexpr Duration kRedisTtl = 3600s;
 inline constexpr size_t kRedisPendingMax = 1'024;
+inline constexpr size_t kRedisPendingBytesMax = 16 * kMiB;  ///< unsent values; more are not stored
+inline constexpr Duration kRedisConnectTimeout = 1s;
+inline constexpr Duration kRedisReconnectFirst = 50ms, kRedisReconnectMax = 2s;
 
 // -- logs
 // -------------------------------------------------------------------------------------------------

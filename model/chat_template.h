@@ -3,6 +3,8 @@
 // PyPI jinja2, sandboxed, with trim_blocks and lstrip_blocks.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,7 +24,7 @@ struct TemplateValue {
   bool boolean = false;
   int64_t integer = 0;
   double real = 0;
-  std::string string;
+  std::string string;  ///< of a string; of an integer beyond 64 bits: its digits (else empty)
   std::vector<TemplateValue> array;
   std::vector<TemplateMember> object;
 
@@ -30,6 +32,7 @@ struct TemplateValue {
   static TemplateValue of(const char* text);
   static TemplateValue of(bool value);
   static TemplateValue of(int64_t value);
+  static TemplateValue none();
   static TemplateValue list(std::vector<TemplateValue> items);
   static TemplateValue dict(std::vector<TemplateMember> members);
 };
@@ -41,13 +44,16 @@ struct TemplateMember {
 
 class ChatTemplate {
  public:
-  /// `unsupported` names the construct and its line; every construct is checked here, not at render
-  /// time.
+  /// invalid_argument for what Jinja2 cannot read either; `unsupported` names the construct (tag,
+  /// filter, test, method) and its line; too_large beyond kTemplateBytesMax or kTemplateDepthMax.
   static Result<ChatTemplate> parse(std::string_view source);
 
   /// `globals`: messages, tools, bos_token, eos_token, add_generation_prompt, ... A template's own
   /// raise_exception() and type errors give invalid_argument with its message; bounds give
-  /// too_large.
+  /// too_large. strftime_now() formats `now`, in UTC.
+  Result<std::string> render(const std::vector<TemplateMember>& globals,
+                             std::chrono::sys_seconds now) const;
+  /// At the present time.
   Result<std::string> render(const std::vector<TemplateMember>& globals) const;
 
   /// Whether the template mentions the global (e.g. "tools").

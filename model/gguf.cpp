@@ -7,7 +7,7 @@
 #include "config/limits.h"
 #include "model/byte_cursor.h"
 #include "model/gguf_metadata.h"
-#include "model/quoted.h"
+#include "model/in_quotes.h"
 
 namespace troupe {
 
@@ -79,9 +79,10 @@ class Parser {
     if (!key) return broken("metadata key " + std::to_string(index) + ": " + key.error().message);
     auto value = take_gguf_value(cursor_);
     if (!value)
-      return broken(value.error().code, "metadata " + quoted(*key) + ": " + value.error().message);
+      return broken(value.error().code,
+                    "metadata " + in_quotes(*key) + ": " + value.error().message);
     const auto [at, added] = file_.metadata.try_emplace(std::move(*key), std::move(*value));
-    if (!added) return broken("metadata " + quoted(at->first) + " stands there twice");
+    if (!added) return broken("metadata " + in_quotes(at->first) + " stands there twice");
     return {};
   }
 
@@ -91,7 +92,7 @@ class Parser {
     const auto dimensions = cursor_.take<uint32_t>();
     if (!dimensions) return broken("the file ends inside the tensor table");
     if (*dimensions < 1 || *dimensions > kDimensionsMax)
-      return broken("tensor " + quoted(*name) + " has " + std::to_string(*dimensions) +
+      return broken("tensor " + in_quotes(*name) + " has " + std::to_string(*dimensions) +
                     " dimensions");
     GgufTensor made;
     made.rows = made.cols = 1;
@@ -101,7 +102,7 @@ class Parser {
       const bool fits = *size >= 1 && *size <= static_cast<uint64_t>(kModelFileBytesMax);
       int64_t& side = d == 0 ? made.cols : made.rows;
       if (!fits || __builtin_mul_overflow(side, static_cast<int64_t>(*size), &side))
-        return broken("tensor " + quoted(*name) + " has an impossible shape");
+        return broken("tensor " + in_quotes(*name) + " has an impossible shape");
     }
     const auto type = cursor_.take<uint32_t>();
     const auto offset = cursor_.take<uint64_t>();
@@ -110,22 +111,22 @@ class Parser {
     if (!dtype)
       return broken(
           ErrorCode::unsupported,
-          "tensor " + quoted(*name) + " has GGML type " + std::to_string(*type) +
+          "tensor " + in_quotes(*name) + " has GGML type " + std::to_string(*type) +
               ", supported are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K");
     const DTypeTraits& traits = traits_of(*dtype);
     if (made.cols % traits.block != 0)
-      return broken("tensor " + quoted(*name) + " has rows of " + std::to_string(made.cols) +
+      return broken("tensor " + in_quotes(*name) + " has rows of " + std::to_string(made.cols) +
                     " weights, " + std::string(traits.name) + " needs a multiple of " +
                     std::to_string(traits.block));
     int64_t bytes = 0;  // cols <= 2^40 and a weight has at most 4 bytes: row_bytes can't overflow
     if (__builtin_mul_overflow(row_bytes(traits, made.cols), made.rows, &bytes))
-      return broken("tensor " + quoted(*name) + " has an impossible shape");
+      return broken("tensor " + in_quotes(*name) + " has an impossible shape");
     made.name = *name;
     made.dtype = *dtype;
     made.offset = *offset;  // made absolute by place_tensors
     made.bytes = static_cast<uint64_t>(bytes);
     const auto [at, added] = file_.tensors.try_emplace(std::move(*name), std::move(made));
-    if (!added) return broken("tensor " + quoted(at->first) + " stands there twice");
+    if (!added) return broken("tensor " + in_quotes(at->first) + " stands there twice");
     return {};
   }
 
@@ -143,18 +144,19 @@ class Parser {
     std::vector<const GgufTensor*> by_offset;
     for (auto& [name, tensor] : file_.tensors) {
       if (tensor.offset % alignment != 0)
-        return broken("tensor " + quoted(name) + " is not aligned to " + std::to_string(alignment));
+        return broken("tensor " + in_quotes(name) + " is not aligned to " +
+                      std::to_string(alignment));
       if (data > bytes_.size() || tensor.offset > bytes_.size() - data ||
           tensor.bytes > bytes_.size() - data - tensor.offset)
-        return broken("tensor " + quoted(name) + " reaches beyond the end of the file");
+        return broken("tensor " + in_quotes(name) + " reaches beyond the end of the file");
       tensor.offset += data;
       by_offset.push_back(&tensor);
     }
     std::ranges::sort(by_offset, {}, &GgufTensor::offset);
     for (size_t i = 1; i < by_offset.size(); ++i)
       if (by_offset[i - 1]->offset + by_offset[i - 1]->bytes > by_offset[i]->offset)
-        return broken("tensors " + quoted(by_offset[i - 1]->name) + " and " +
-                      quoted(by_offset[i]->name) + " overlap");
+        return broken("tensors " + in_quotes(by_offset[i - 1]->name) + " and " +
+                      in_quotes(by_offset[i]->name) + " overlap");
     return {};
   }
 

@@ -179,16 +179,22 @@ LogNormaliser normalise(std::span<const float> logits) {
 std::vector<TokenLogprob> top_logprobs(std::span<const float> logits,
                                        const LogNormaliser& normaliser, int32_t count) {
   const size_t wanted = std::min(static_cast<size_t>(std::max(count, 0)), logits.size());
-  std::vector<TokenLogprob> top;  // holds raw logits until the end
+  const auto better = [](const TokenLogprob& a, const TokenLogprob& b) {
+    return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;
+  };
+  // A heap with the worst on top; `logprob` holds the raw logit until the end.
+  std::vector<TokenLogprob> top;
   top.reserve(wanted + 1);
   for (size_t i = 0; wanted > 0 && i < logits.size(); ++i) {
-    if (top.size() == wanted && !(logits[i] > top.back().logprob)) continue;
-    const auto place =
-        std::upper_bound(top.begin(), top.end(), logits[i],
-                         [](float z, const TokenLogprob& t) { return z > t.logprob; });
-    top.insert(place, {static_cast<int32_t>(i), logits[i]});
-    if (top.size() > wanted) top.pop_back();
+    // Ids ascend, so an equal logit never displaces one that is in.
+    if (top.size() == wanted && logits[i] <= top.front().logprob) continue;
+    top.push_back({static_cast<int32_t>(i), logits[i]});
+    std::push_heap(top.begin(), top.end(), better);
+    if (top.size() <= wanted) continue;
+    std::pop_heap(top.begin(), top.end(), better);
+    top.pop_back();
   }
+  std::sort_heap(top.begin(), top.end(), better);
   for (TokenLogprob& entry : top) entry.logprob = normaliser.logprob(entry.logprob);
   return top;
 }

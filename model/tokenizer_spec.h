@@ -47,7 +47,8 @@ struct TokenizerSpec {
   bool nfc = false;                ///< normalise text to NFC first (Qwen)
   bool ignore_merges = false;      ///< a piece that is itself a token is taken whole (Llama 3)
   bool byte_fallback = false;      ///< spm_bpe: unknown characters become <0xNN> tokens
-  bool add_space_prefix = false;   ///< spm_bpe
+  bool add_space_prefix = false;   ///< spm_bpe: before each text between added tokens
+  bool space_prefix_once = false;  ///< spm_bpe: only at the very start (Mistral v0.3)
   bool merges_by_rank = true;      ///< false: by score (SentencePiece from GGUF)
   std::vector<TokenEntry> tokens;  ///< index = id
   std::vector<std::pair<std::string, std::string>> merges;  ///< best first

@@ -461,6 +461,7 @@ void put(wire::ProcessReport* to, const ProcessReport& from) {
   }
   for (const GroupStatus& group : from.groups) put(to->add_groups(), group);
   to->set_requests_running(from.requests_running);
+  to->set_serving(from.serving);
   to->set_describe(from.describe);
 }
 ProcessReport take(const wire::ProcessReport& from) {
@@ -479,6 +480,7 @@ ProcessReport take(const wire::ProcessReport& from) {
   }
   for (const auto& group : from.groups()) to.groups.push_back(take(group));
   to.requests_running = from.requests_running();
+  to.serving = from.serving();
   to.describe = from.describe();
   return to;
 }
@@ -600,6 +602,8 @@ TROUPE_KIND(JournalEntry, 21);
 
 template <class Plain>
 Result<Message> parse(std::span<const uint8_t> bytes) {
+  // What is wrong comes back as an error; protobuf's own log lines would go to standard error unasked.
+  [[maybe_unused]] static const auto* const quiet = google::protobuf::SetLogHandler(nullptr);
   typename Kind<Plain>::Wire wire;
   if (!wire.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return fail(ErrorCode::data_loss, "a message was dropped: its body does not parse");

@@ -6,7 +6,7 @@
 #include <array>
 #include <limits>
 
-#include "model/quoted.h"
+#include "model/in_quotes.h"
 
 namespace troupe {
 
@@ -30,7 +30,7 @@ class Fields {
     // Some converters write one number per layer; equal ones are one number.
     if (const auto* each = file_.integers(at); each && !each->empty()) {
       if (std::ranges::adjacent_find(*each, std::ranges::not_equal_to{}) != each->end())
-        return unsupported(fmt::format("{} differs between layers", quoted(at)));
+        return unsupported(fmt::format("{} differs between layers", in_quotes(at)));
       value = each->front();
     }
     if (!value || *value < 0 || *value > std::numeric_limits<int32_t>::max())
@@ -68,10 +68,10 @@ class Fields {
  private:
   std::string full(std::string_view key) const { return fmt::format("{}.{}", architecture_, key); }
   int32_t missing(const std::string& at) {
-    return keep(ErrorCode::data_loss, fmt::format("metadata {} is missing", quoted(at)));
+    return keep(ErrorCode::data_loss, fmt::format("metadata {} is missing", in_quotes(at)));
   }
   int32_t wrong(const std::string& at, const char* wanted) {
-    return keep(ErrorCode::data_loss, fmt::format("metadata {} is not {}", quoted(at), wanted));
+    return keep(ErrorCode::data_loss, fmt::format("metadata {} is not {}", in_quotes(at), wanted));
   }
   int32_t keep(ErrorCode code, const std::string& what) {
     if (!error_)
@@ -95,7 +95,7 @@ RopeSpec read_rope(Fields& fields, const GgufFile& file, const ModelSpec& spec) 
     rope.scaling = RopeScaling::linear;
     rope.factor = fields.number("rope.scaling.factor", 1);
   } else if (scaling != "none") {
-    fields.unsupported(fmt::format("RoPE scaling {}", quoted(scaling)));
+    fields.unsupported(fmt::format("RoPE scaling {}", in_quotes(scaling)));
   } else if (fields.has("rope.scale_linear")) {  // the key of older converters
     rope.scaling = RopeScaling::linear;
     rope.factor = fields.number("rope.scale_linear");
@@ -120,7 +120,7 @@ Result<ModelSpec> spec_from_gguf(const GgufFile& file, const std::string& name) 
     return fail(
         ErrorCode::unsupported,
         fmt::format("{}: architecture {} is not supported, only llama, mistral, qwen2 and qwen3.",
-                    name, quoted(*architecture)));
+                    name, in_quotes(*architecture)));
   if (file.tensors.empty())
     return fail(
         ErrorCode::unsupported,

@@ -6,8 +6,8 @@
 
 #include "config/limits.h"
 #include "model/files/end_of_generation.h"
+#include "model/in_quotes.h"
 #include "model/pre_split.h"
-#include "model/quoted.h"
 
 namespace troupe {
 
@@ -62,7 +62,7 @@ Result<void> read_merges(const GgufFile& file, const std::string& name, Tokenize
   for (const std::string& merge : *merges) {
     const size_t space = merge.find(' ', 1);  // a part is never empty, so not at 0
     if (space == std::string::npos || space + 1 == merge.size())
-      return broken(name, fmt::format("merge {} has not two parts", quoted(merge)));
+      return broken(name, fmt::format("merge {} has not two parts", in_quotes(merge)));
     spec.merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
   }
   return {};
@@ -76,7 +76,7 @@ Result<std::optional<TokenId>> read_id(const GgufFile& file, const std::string& 
   // Converters write -1 or 0xffffffff for "none".
   if (id && (*id == -1 || *id == UINT32_MAX)) return std::nullopt;
   if (!id || *id < 0 || static_cast<uint64_t>(*id) >= vocab)
-    return broken(name, fmt::format("metadata {} is not the id of a token", quoted(at)));
+    return broken(name, fmt::format("metadata {} is not the id of a token", in_quotes(at)));
   return TokenId(static_cast<int32_t>(*id));
 }
 
@@ -121,17 +121,15 @@ Result<TokenizerSpec> tokenizer_from_gguf(const GgufFile& file, const std::strin
     if (!patterns)
       return fail(ErrorCode::unsupported,
                   fmt::format("{}: the tokenizer's pre-split {} is not supported.", name,
-                              quoted(spec.pre)));
+                              in_quotes(spec.pre)));
     spec.pre_split = std::move(*patterns);
-    // What the names imply beyond the split itself; the files don't say it.
-    const bool llama3 = spec.pre == "llama-bpe" || spec.pre == "llama3" || spec.pre == "llama-v3" ||
-                        spec.pre == "falcon3";
-    spec.ignore_merges = spec.add_bos = llama3;
-    spec.nfc = spec.pre == "qwen2" || spec.pre == "qwen3" || spec.pre == "deepseek-r1-qwen";
+    // The files don't say these; adding a BOS goes with Llama 3's family too.
+    spec.nfc = pre_split_normalizes(spec.pre);
+    spec.ignore_merges = spec.add_bos = pre_split_ignores_merges(spec.pre);
   } else {
     return fail(ErrorCode::unsupported,
                 fmt::format("{}: tokenizer kind {} is not supported, only gpt2 and llama.", name,
-                            quoted(*model)));
+                            in_quotes(*model)));
   }
   if (auto ok = read_tokens(file, name, spec); !ok) return std::unexpected(ok.error());
   if (spec.kind == TokenizerKind::byte_bpe)

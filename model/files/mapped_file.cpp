@@ -54,4 +54,17 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
 
 MappedFile::~MappedFile() { ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size()); }
 
+Result<std::string> read_text(const std::string& path, int64_t bytes_max) {
+  const auto file = MappedFile::open(path, bytes_max);
+  if (!file) return std::unexpected(file.error());
+  const auto bytes = (*file)->bytes();
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+Result<std::string> read_optional_text(const std::string& path, int64_t bytes_max) {
+  auto text = read_text(path, bytes_max);
+  if (!text && text.error().code == ErrorCode::not_found) return std::string();
+  return text;
+}
+
 }  // namespace troupe

@@ -27,4 +27,9 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+/// The whole file as text; same errors.
+Result<std::string> read_text(const std::string& path, int64_t bytes_max);
+/// The same, but empty if there is no such file.
+Result<std::string> read_optional_text(const std::string& path, int64_t bytes_max);
+
 }  // namespace troupe

@@ -53,7 +53,8 @@ template <class Archive, class Spec>
 requires std::is_same_v<std::remove_const_t<Spec>, TokenizerSpec>
 void visit(Archive& a, Spec& s) {
   a(s.kind), a(s.pre), a(s.pre_split), a(s.nfc), a(s.ignore_merges), a(s.byte_fallback);
-  a(s.add_space_prefix), a(s.merges_by_rank), a(s.tokens), a(s.merges), a(s.added), a(s.bos);
+  a(s.add_space_prefix), a(s.space_prefix_once), a(s.merges_by_rank), a(s.tokens), a(s.merges),
+      a(s.added), a(s.bos);
   a(s.eos), a(s.unk), a(s.pad), a(s.add_bos), a(s.add_eos), a(s.end_of_generation);
 }
 

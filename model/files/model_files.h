@@ -19,11 +19,12 @@ struct OpenedModel {
   int64_t file_bytes = 0;
 };
 
-/// Every offset, size, count and string is checked before use. not_found, data_loss or unsupported with one
-/// sentence that names the file and what is wrong.
+/// Every offset, size, count and string is checked before use. not_found, data_loss or unsupported
+/// with one sentence that names the file and what is wrong.
 Result<OpenedModel> open_model(const std::string& path);
 
-/// Only the tokenizer, of a GGUF file (also one that holds just a vocabulary) or a Hugging Face directory.
+/// Only the tokenizer, of a GGUF file (also one that holds just a vocabulary) or a Hugging Face
+/// directory.
 Result<TokenizerSpec> open_tokenizer(const std::string& path);
 
 }  // namespace troupe

@@ -1,11 +1,11 @@
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <filesystem>
 
 #include "config/limits.h"
 #include "model/files/gguf_model.h"
 #include "model/files/gguf_tokenizer.h"
+#include "model/files/hf_model.h"
 #include "model/files/mapped_file.h"
 #include "model/files/model_files.h"
 #include "model/files/tensor_table.h"
@@ -32,12 +32,6 @@ Result<OpenedModel> open_gguf(const std::string& path) {
   if (!spec) return std::unexpected(spec.error());
   auto tokenizer = tokenizer_from_gguf(*file, path);
   if (!tokenizer) return std::unexpected(tokenizer.error());
-  if (tokenizer->tokens.size() > static_cast<size_t>(spec->vocab))
-    return fail(
-        ErrorCode::data_loss,
-        fmt::format("{}: the vocabulary has {} tokens, but the embedding only {} rows; use another "
-                    "file of the model.",
-                    path, tokenizer->tokens.size(), spec->vocab));
   const auto find = [&](TensorId id) -> std::optional<FileTensor> {
     const auto found = file->tensors.find(gguf_tensor_name(id));
     if (found == file->tensors.end()) return std::nullopt;
@@ -55,11 +49,23 @@ Result<OpenedModel> open_gguf(const std::string& path) {
   return model;
 }
 
+bool is_directory(const std::string& path) {
+  std::error_code ignored;  // what can't be looked at is opened as a file, which says why
+  return std::filesystem::is_directory(path, ignored);
+}
+
 }  // namespace
 
 Result<OpenedModel> open_model(const std::string& path) {
-  auto model = open_gguf(path);
+  auto model = is_directory(path) ? open_hf_model(path) : open_gguf(path);
   if (!model) return model;
+  const size_t tokens = model->bundle.tokenizer.tokens.size();
+  if (tokens > static_cast<size_t>(model->bundle.spec.vocab))
+    return fail(
+        ErrorCode::data_loss,
+        fmt::format("{}: the vocabulary has {} tokens, but the embedding only {} rows; use another "
+                    "copy of the model.",
+                    path, tokens, model->bundle.spec.vocab));
   if (model->bundle.chat_template.size() > kTemplateBytesMax)
     return fail(ErrorCode::too_large,
                 fmt::format("{}: the chat template has {} bytes, the limit is {}.", path,
@@ -70,6 +76,7 @@ Result<OpenedModel> open_model(const std::string& path) {
 }
 
 Result<TokenizerSpec> open_tokenizer(const std::string& path) {
+  if (is_directory(path)) return open_hf_tokenizer(path);
   auto mapped = MappedFile::open(path, kModelFileBytesMax);
   if (!mapped) return std::unexpected(mapped.error());
   const auto file = parse_gguf((*mapped)->bytes(), path);

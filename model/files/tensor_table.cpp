@@ -6,7 +6,7 @@
 #include <mutex>
 
 #include "model/files/weights_id.h"
-#include "model/quoted.h"
+#include "model/in_quotes.h"
 
 namespace troupe {
 
@@ -116,13 +116,13 @@ Result<std::shared_ptr<const WeightSource>> make_tensor_table(
           ErrorCode::data_loss,
           fmt::format(
               "{}: tensor {} is missing; the file is incomplete or of another kind of model.", name,
-              quoted(name_tensor(expected.id))));
+              in_quotes(name_tensor(expected.id))));
     if (found->rows != expected.rows || found->cols != expected.cols)
       return fail(
           ErrorCode::data_loss,
           fmt::format(
               "{}: tensor {} has the shape {} x {}, the model's parameters ask for {} x {}.", name,
-              quoted(name_tensor(expected.id)), found->rows, found->cols, expected.rows,
+              in_quotes(name_tensor(expected.id)), found->rows, found->cols, expected.rows,
               expected.cols));
     tensors.emplace(expected.id, *found);
   }

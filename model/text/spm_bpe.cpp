@@ -133,7 +133,7 @@ class SpmBpe final : public BpeBase {
   void encode_text(std::string_view text, std::vector<TokenId>& out) const override {
     std::string spaced;
     spaced.reserve(text.size() + text.size() / 4 + kSpace.size());
-    if (spec_.add_space_prefix) spaced += kSpace;
+    if (spec_.add_space_prefix && (out.empty() || !spec_.space_prefix_once)) spaced += kSpace;
     for (const char c : text) {
       if (c == ' ')
         spaced += kSpace;

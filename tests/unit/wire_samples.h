@@ -67,7 +67,7 @@ inline std::vector<Message> wire_samples() {
                     Incarnation(12),
                     {{"n1/cache", Role::cache, 1, "boom", 4, 2ms, 1s}},
                     {status},
-                    7,
+                    7, true,
                     "torch"},
       JournalAppend{Incarnation(12), 3, true, {open}, {{key, 5, tokens}}, {key.id}},
       JournalAck{Incarnation(12), 3},

@@ -1,10 +1,10 @@
-#include "model/quoted.h"
+#include "model/in_quotes.h"
 
 #include <algorithm>
 
 namespace troupe {
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr size_t kShownBytesMax = 80;
   std::string out = "'";
   for (char c : text.substr(0, std::min(text.size(), kShownBytesMax)))

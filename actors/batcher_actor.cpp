@@ -1,0 +1,149 @@
+#include "actors/batcher_actor.h"
+
+#include "actors/log.h"
+#include "config/digest.h"
+
+namespace troupe {
+
+namespace {
+using status_atom = caf::atom_constant<caf::atom("status")>;
+constexpr Duration kStatusInterval = 2 * kBeatInterval;
+}  // namespace
+
+BatcherActor::BatcherActor(caf::actor_config& config, BatcherActorConfig setup)
+    : caf::event_based_actor(config),
+      setup_(std::move(setup)),
+      machine_(setup_.machine),
+      timer_(this),
+      second_(this),
+      bundle_digest_(sha256(setup_.bundle)) {
+  die_on_exception(this, "batcher");
+}
+
+caf::behavior BatcherActor::make_behavior() {
+  set_down_handler([this](caf::down_msg& down) {
+    for (auto at = routers_.begin(); at != routers_.end(); ++at) {
+      if (at->second.address() != down.source) continue;
+      const RouterId router = at->first;
+      routers_.erase(at);
+      feed(batcher_in::RouterLost{router});
+      return;
+    }
+  });
+  second_.arm();
+  delayed_send(this, kStatusInterval, status_atom::value);
+  feed(batcher_in::Tick{});
+  return {
+      [this](const WireBytes& bytes) { on_bytes(bytes); },
+      [this](Local<BatcherInput>& input) { feed(*input.value); },
+      [this](tick_atom, uint64_t number) {
+        if (timer_.fired(number)) feed(batcher_in::Tick{});
+      },
+      [this](status_atom) {
+        send_status();
+        delayed_send(this, kStatusInterval, status_atom::value);
+      },
+      [this](second_atom) {
+        const Time now = steady_now();
+        BatcherReport report{
+            {setup_.id, Role::batcher, 0, "", mailbox().size(), second_.lateness(), {}},
+            machine_.status(now)};
+        report.actor.last_step_age = report.status.last_step_age;
+        send(setup_.shard, local(std::move(report)));
+        second_.arm();
+      },
+  };
+}
+
+void BatcherActor::on_bytes(const WireBytes& bytes) {
+  auto envelope = decode(bytes);
+  if (!envelope) {
+    ++dropped_;
+    log_event(LogLevel::warning, "message dropped", {{"why", envelope.error().message}});
+    return;
+  }
+  if (auto* hello = std::get_if<Hello>(&envelope->message)) {
+    on_hello(*hello);
+    return;
+  }
+  auto router = routers_.find(envelope->sender);
+  if (router == routers_.end() ||
+      caf::actor_cast<caf::strong_actor_ptr>(router->second) != current_sender()) {
+    ++dropped_;
+    return;
+  }
+  if (auto* enqueue = std::get_if<Enqueue>(&envelope->message)) {
+    feed(batcher_in::FromRouter{envelope->sender, std::move(*enqueue)});
+  } else if (auto* cancel = std::get_if<Cancel>(&envelope->message)) {
+    feed(batcher_in::FromRouter{envelope->sender, std::move(*cancel)});
+  } else if (auto* request = std::get_if<BundleRequest>(&envelope->message)) {
+    const size_t at = std::min<size_t>(request->offset, setup_.bundle.size());
+    const size_t size = std::min(setup_.bundle.size() - at, kWireChunkBytesMax);
+    BundleChunk chunk{setup_.machine.group,
+                      bundle_digest_,
+                      at,
+                      setup_.bundle.size(),
+                      {setup_.bundle.begin() + static_cast<ptrdiff_t>(at),
+                       setup_.bundle.begin() + static_cast<ptrdiff_t>(at + size)}};
+    send(router->second, wire(setup_.incarnation, std::move(chunk)));
+  } else {
+    ++dropped_;
+  }
+}
+
+void BatcherActor::on_hello(const Hello& hello) {
+  std::string reason;
+  if (hello.role != Role::router) reason = "only routers speak to a batcher";
+  if (hello.cluster != setup_.cluster) reason = "it belongs to cluster " + hello.cluster;
+  if (hello.wire_version != kWireVersion) reason = "it speaks another wire version";
+  if (hello.build != setup_.build) reason = "it is another build";
+  auto peer = caf::actor_cast<caf::actor>(current_sender());
+  send(peer, wire(setup_.incarnation, HelloReply{setup_.incarnation, reason.empty(), reason}));
+  if (!reason.empty()) {
+    log_event(LogLevel::warning, "hello refused", {{"from", hello.process}, {"why", reason}});
+    return;
+  }
+  monitor(peer);
+  routers_[hello.incarnation] = peer;
+  send(peer, wire(setup_.incarnation, machine_.status(steady_now())));
+}
+
+void BatcherActor::feed(const BatcherInput& input) {
+  machine_.step(steady_now(), input, effects_);
+  for (BatcherEffect& effect : effects_) perform(effect);
+  effects_.clear();
+  timer_.arm(machine_.deadline());
+}
+
+void BatcherActor::perform(BatcherEffect& effect) {
+  if (auto* run = std::get_if<batcher_out::RunStep>(&effect)) {
+    // The machine itself watches the deadline; the lane's own limit is only there to free its
+    // thread later.
+    setup_.lane->run(run->plan, run->deadline + kAbortDeadline,
+                     [self = caf::actor_cast<caf::actor>(this)](BatcherInput done) {
+                       caf::anon_send(self, local(std::move(done)));
+                     });
+  } else if (auto* to = std::get_if<batcher_out::ToRouter>(&effect)) {
+    auto router = routers_.find(to->router);
+    if (router == routers_.end()) return;
+    std::visit(
+        [&](auto& message) { send(router->second, wire(setup_.incarnation, std::move(message))); },
+        to->message);
+  } else if (auto* fault = std::get_if<batcher_out::Fault>(&effect)) {
+    log_event(LogLevel::error, "the generation is dead",
+              {{"generation", std::to_string(fault->fault.generation.value)},
+               {"why", fault->fault.error.message}});
+    setup_.lane->abort();
+    send(setup_.shard, local(std::move(fault->fault)));
+  } else if (std::get_if<batcher_out::Drop>(&effect)) {
+    ++dropped_;
+  }
+}
+
+void BatcherActor::send_status() {
+  if (routers_.empty()) return;
+  const WireBytes bytes = wire(setup_.incarnation, machine_.status(steady_now()));
+  for (const auto& [id, router] : routers_) send(router, bytes);
+}
+
+}  // namespace troupe

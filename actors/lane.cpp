@@ -1,0 +1,130 @@
+#include "actors/lane.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <thread>
+
+#include "config/check.h"
+#include "config/limits.h"
+#include "model/backends.h"
+#include "model/files/model_files.h"
+#include "model/oracle/oracle_partition.h"
+#include "model/oracle/oracle_reference.h"
+#include "model/tokenizer.h"
+
+namespace troupe {
+
+MachineFacts machine_facts() {
+  MachineFacts facts;
+  facts.cores = static_cast<int32_t>(std::max(1u, std::thread::hardware_concurrency()));
+  if (std::FILE* file = std::fopen("/proc/meminfo", "re")) {
+    char line[256];
+    long long kib = 0;
+    while (std::fgets(line, sizeof line, file))
+      if (std::sscanf(line, "MemAvailable: %lld kB", &kib) == 1)
+        facts.memory_available = kib * kKiB;
+    std::fclose(file);
+  }
+  return facts;
+}
+
+DeviceLane::DeviceLane() : thread_([this] { loop(); }) {}
+
+DeviceLane::~DeviceLane() {
+  abort();
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  ready_.notify_one();
+  thread_.join();
+}
+
+void DeviceLane::load(LoadOrder order, std::function<void(Result<LoadedModel>)> done) {
+  post(LoadJob{std::move(order), std::move(done)});
+}
+
+void DeviceLane::run(std::shared_ptr<const StepPlan> plan, Duration timeout,
+                     std::function<void(BatcherInput)> done) {
+  post(RunJob{std::move(plan), timeout, std::move(done)});
+}
+
+void DeviceLane::post(Job job) {
+  {
+    std::lock_guard lock(mutex_);
+    TROUPE_CHECK(std::holds_alternative<std::monostate>(job_));
+    job_ = std::move(job);
+  }
+  ready_.notify_one();
+}
+
+void DeviceLane::abort() noexcept {
+  std::lock_guard lock(mutex_);
+  aborted_ = true;
+  if (partition_) partition_->abort();
+}
+
+void DeviceLane::loop() {
+  for (;;) {
+    Job job;
+    {
+      std::unique_lock lock(mutex_);
+      ready_.wait(lock, [&] { return stopping_ || !std::holds_alternative<std::monostate>(job_); });
+      if (stopping_) return;
+      job = std::exchange(job_, Job{});
+    }
+    if (auto* load = std::get_if<LoadJob>(&job))
+      load->done(load_now(load->order));
+    else if (auto* run = std::get_if<RunJob>(&job))
+      run->done(run_now(*run));
+  }
+}
+
+Result<LoadedModel> DeviceLane::load_now(const LoadOrder& order) {
+  const std::string backend = resolve_backend(order.backend);
+  LoadedModel loaded;
+  std::shared_ptr<const WeightSource> weights;
+  if (backend == "oracle") {
+    loaded.bundle.spec = oracle_spec();
+    loaded.bundle.tokenizer = oracle_tokenizer_spec();
+    weights = std::make_shared<OracleWeights>();
+  } else {
+    auto opened = open_model(order.source);
+    if (!opened) return std::unexpected(opened.error());
+    loaded.bundle = std::move(opened->bundle);
+    weights = std::move(opened->weights);
+  }
+  auto plan = plan_load(order, loaded.bundle.spec, backend, machine_facts());
+  if (!plan) return std::unexpected(plan.error());
+  loaded.plan = *plan;
+  auto partitions =
+      plan_partitions(loaded.bundle.spec, order.tensor_parallel, order.pipeline_parallel);
+  if (!partitions) return std::unexpected(partitions.error());
+  BackendOptions options;
+  options.oracle_step = order.oracle_step;
+  auto made = make_partition(backend, options);
+  if (!made) return std::unexpected(made.error());
+  {
+    std::lock_guard lock(mutex_);
+    partition_ = std::move(*made);
+    if (aborted_) partition_->abort();
+  }
+  loaded.bundle.manifest.weights_id = weights->weights_id();
+  identify(loaded.bundle);
+  auto capabilities =
+      partition_->load(*weights, loaded.bundle.spec, *partitions, order.rank, loaded.plan.budget);
+  if (!capabilities) return std::unexpected(capabilities.error());
+  loaded.capabilities = std::move(*capabilities);
+  return loaded;
+}
+
+BatcherInput DeviceLane::run_now(const RunJob& job) {
+  const Ticket ticket = partition_->submit(*job.plan);
+  auto output = partition_->wait(ticket, job.timeout);
+  if (!output) return batcher_in::StepFailed{job.plan->key, output.error()};
+  // The partition reuses its output at the next wait; the batcher may look at it later than that.
+  return batcher_in::StepDone{std::make_shared<const StepOutput>(**output)};
+}
+
+}  // namespace troupe

@@ -1,0 +1,252 @@
+#include "actors/node_process.h"
+
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "actors/build_id.h"
+#include "actors/spawner.h"
+#include "actors/state_dir.h"
+#include "actors/supervisor_actor.h"
+#include "actors/system.h"
+#include "actors/unix_basp.h"
+#include "config/digest.h"
+#include "net/admin_server.h"
+#include "net/json_writer.h"
+#include "net/listener.h"
+
+namespace troupe {
+
+namespace {
+
+Incarnation draw_incarnation() {
+  uint64_t value = 0;
+  if (::getrandom(&value, sizeof value, 0) != sizeof value) std::abort();
+  return Incarnation(value);
+}
+
+/// Keys for one purpose each, from the cluster's secret.
+Digest derive(const Digest& secret, std::string_view purpose) {
+  return hmac_sha256(std::as_bytes(std::span(secret)), std::as_bytes(std::span(purpose)));
+}
+
+struct Plan {
+  NodeSupervisorConfig machine;
+  std::map<std::string, ChildStart> starts;
+  std::map<std::string, std::vector<int>> descriptors;
+  std::map<std::string, std::string> addresses;  ///< of routers, for people
+};
+
+LoadOrder order_of(const ModelConfig& model, const NodeConfig& node, GroupId group,
+                   const Limits& limits) {
+  LoadOrder order;
+  order.group = group;
+  order.model = model.name;
+  order.source = model.source;
+  order.backend = model.backend;
+  order.tensor_parallel = model.tensor_parallel;
+  order.pipeline_parallel = model.pipeline_parallel;
+  const auto cores = static_cast<int32_t>(std::max(1u, std::thread::hardware_concurrency()));
+  order.threads = model.threads > 0 ? model.threads : std::max(1, cores / node.cpu_slots);
+  order.context = model.context;
+  order.kv_memory = model.kv_memory;
+  order.max_rows = model.max_batch_tokens;
+  order.oracle_step = model.oracle_step;
+  order.timing_scale = limits.timing_scale;
+  order.queue_max = limits.batcher_queue;
+  return order;
+}
+
+/// Which processes this node runs, and what each is told.
+Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
+                       std::vector<Listener>& listeners) {
+  const ClusterConfig& config = options.config;
+  const NodeConfig& node = *config.node(options.node);
+  Plan plan;
+  plan.machine = {config.cluster,     options.node, build_id(), kWireVersion, config_digest(config),
+                  draw_incarnation(), {},           {},         config.limits};
+  ChildStart base;
+  base.cluster = config.cluster;
+  base.node = options.node;
+  base.build = plan.machine.build;
+  base.config_digest = plan.machine.config_digest;
+  base.node_socket = state.node_socket();
+  base.limits = config.limits;
+  base.json_log = options.log == LogFormat::json;
+  auto placed = place_groups(config);
+  if (!placed) return std::unexpected(placed.error());
+  for (const GroupPlacement& group : *placed) {
+    if (group.rank_nodes.front() != options.node) continue;
+    const ModelConfig& model =
+        *std::find_if(config.models.begin(), config.models.end(),
+                      [&](const ModelConfig& m) { return m.name == group.model; });
+    plan.machine.groups.push_back({order_of(model, node, group.group, config.limits),
+                                   static_cast<int32_t>(group.rank_nodes.size()),
+                                   state.group_socket(group.group)});
+    for (int32_t rank = 0; rank < static_cast<int32_t>(group.rank_nodes.size()); ++rank) {
+      ChildSpec child{
+          fmt::format("{}/shard/{}.{}.{}", options.node, group.model, group.index, rank),
+          Role::shard, group.group, rank};
+      ChildStart start = base;
+      start.process = child.name;
+      start.own_socket = state.group_socket(group.group);
+      plan.starts[child.name] = std::move(start);
+      plan.machine.children.push_back(std::move(child));
+    }
+  }
+  for (const RouterListen& router : config.routers) {
+    if (router.node != options.node) continue;
+    auto listener = listen_tcp(router.http);
+    if (!listener) return std::unexpected(listener.error());
+    listeners.push_back(*listener);
+    ChildSpec child{options.node + "/router", Role::router, {}, 0};
+    ChildStart start = base;
+    start.process = child.name;
+    start.tls_certificate = router.tls_certificate;
+    start.tls_key = router.tls_key;
+    start.api_keys_file = config.api_keys_file;
+    start.trusted_proxies = router.trusted_proxies;
+    start.redis = config.redis;
+    start.redis_insecure = config.redis_insecure;
+    const Digest tenants = derive(state.cluster_secret(), "tenant salts");
+    std::copy_n(tenants.begin(), start.tenant_root.size(), start.tenant_root.begin());
+    start.value_key = derive(state.cluster_secret(), "cached values");
+    plan.addresses[child.name] = fmt::format(
+        "{}://{}", router.tls_certificate.empty() ? "http" : "https", to_string(listener->address));
+    plan.descriptors[child.name] = {listener->fd};
+    plan.starts[child.name] = std::move(start);
+    plan.machine.children.push_back(std::move(child));
+  }
+  return plan;
+}
+
+std::string endpoint_json(const NodeOptions& options, const Plan& plan, const StateDir& state,
+                          const std::string& admin) {
+  std::string out;
+  JsonWriter w(out);
+  w.begin_object()
+      .field("pid", int64_t{::getpid()})
+      .field("cluster", options.config.cluster)
+      .field("node", options.node);
+  w.key("http").begin_array();
+  for (const auto& [child, address] : plan.addresses) w.string(address);
+  w.end_array()
+      .field("admin", "http://" + admin)
+      .field("token_path", state.token_path())
+      .end_object();
+  return out + "\n";
+}
+
+}  // namespace
+
+Result<void> run_node(NodeOptions options) {
+  const NodeConfig* node = options.config.node(options.node);
+  if (!node)
+    return fail(ErrorCode::not_found,
+                fmt::format("node {} is not in the config; use --name with one of its nodes",
+                            options.node));
+  if (options.config.nodes.size() > 1)
+    return fail(ErrorCode::unsupported,
+                fmt::format("the config has {} nodes, this version runs one; keep one node in it",
+                            options.config.nodes.size()));
+  // Threads of libgomp that spin between steps cost a whole core each; it reads this when it is
+  // loaded.
+  ::setenv("OMP_WAIT_POLICY", "passive", 0);
+  block_signals();
+  start_log(options.log, options.node);
+  auto state = StateDir::open(options.state_dir);
+  if (!state) return std::unexpected(state.error());
+  std::vector<Listener> listeners;
+  auto plan = make_plan(options, *state, listeners);
+  if (!plan) return std::unexpected(plan.error());
+  auto admin_listener = listen_tcp({"127.0.0.1", node->admin_port});
+  if (!admin_listener) return std::unexpected(admin_listener.error());
+
+  SystemConfig system_config;
+  caf::actor_system system{system_config};
+  const caf::actor middleman = spawn_unix_middleman(system);
+  auto tree = std::make_shared<SharedTree>();
+  std::mutex outcome_mutex;
+  std::optional<Error> outcome;  // guarded: why the node gave up
+  caf::actor supervisor;
+  auto tell = [&supervisor](NodeInput input) {
+    caf::anon_send(supervisor, local(std::move(input)));
+  };
+
+  SpawnerEvents events;
+  events.spawned = [&](const std::string& child, Incarnation i, int64_t pid) {
+    tell(node_in::Spawned{child, i, pid});
+  };
+  events.spawn_failed = [&](const std::string& child, std::string why) {
+    tell(node_in::SpawnFailed{child, std::move(why)});
+  };
+  events.exited = [&](const std::string& child, Incarnation i, std::string how) {
+    tell(node_in::Exited{child, i, std::move(how)});
+  };
+  events.beat = [&](const std::string& child, const Beat& beat) {
+    caf::anon_send(supervisor, local(BeatNote{child, Incarnation(beat.incarnation)}));
+  };
+  Spawner* spawner_address = nullptr;
+  events.signal = [&](int signal) {
+    if (signal == SIGHUP)
+      spawner_address->reload_all();
+    else
+      tell(node_in::Drain{});
+  };
+  Spawner spawner(std::move(events));
+  spawner_address = &spawner;
+
+  SupervisorActorConfig setup;
+  setup.machine = plan->machine;
+  setup.starts = plan->starts;
+  setup.descriptors = plan->descriptors;
+  setup.spawn = [&](SpawnCommand command) { spawner.spawn(std::move(command)); };
+  setup.end = [&](EndCommand command) { spawner.end(std::move(command)); };
+  setup.draw_incarnation = &draw_incarnation;
+  setup.tree = tree;
+  setup.serving = [&](const std::string& router) {
+    std::printf("ready %s\n", plan->addresses.at(router).c_str());
+    std::fflush(stdout);
+  };
+  setup.load_failed = [&](const Error& error) {
+    if (options.on_load_failure == OnLoadFailure::retry) return;
+    std::lock_guard lock(outcome_mutex);
+    if (!outcome) outcome = error;
+    spawner.stop();
+  };
+  setup.stopped = [&] { spawner.stop(); };
+  supervisor = system.spawn<SupervisorActor>(std::move(setup));
+  if (auto published = publish_unix(system, middleman, supervisor, state->node_socket());
+      !published)
+    return std::unexpected(published.error());
+
+  AdminConfig admin;
+  admin.listener = admin_listener->fd;
+  admin.token = state->admin_token();
+  admin.tree = [tree, cluster = options.config.cluster] {
+    return status_json(cluster, {tree->get()});
+  };
+  admin.actor = [tree](const std::string& id) { return actor_json(tree->get(), id); };
+  admin.metrics = [tree] { return node_metrics_text(tree->get()); };
+  auto admin_server = AdminServer::start(std::move(admin));
+  if (!admin_server) return std::unexpected(admin_server.error());
+  if (auto written = state->write_endpoint(
+          endpoint_json(options, *plan, *state, to_string(admin_listener->address)));
+      !written)
+    return std::unexpected(written.error());
+
+  tell(node_in::Start{});
+  spawner.run();
+  std::lock_guard lock(outcome_mutex);
+  if (outcome) return std::unexpected(*outcome);
+  return {};
+}
+
+}  // namespace troupe

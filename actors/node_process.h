@@ -1,0 +1,31 @@
+// A node: supervisor and health actors, the admin port, and the processes it runs. Owns the calling
+// (main) thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "actors/log.h"
+#include "config/cluster_config.h"
+#include "config/result.h"
+
+namespace troupe {
+
+/// What to do when a model can't be loaded: `serve` gives up with the reason, a node of a cluster
+/// tries again.
+enum class OnLoadFailure : uint8_t { retry, give_up };
+
+struct NodeOptions {
+  ClusterConfig config;
+  std::string node;       ///< name of this node in the config
+  std::string state_dir;  ///< of this node
+  LogFormat log = LogFormat::text;
+  OnLoadFailure on_load_failure = OnLoadFailure::retry;
+};
+
+/// Runs until drained (SIGTERM, SIGINT; a second one ends the drain at once). Prints `ready
+/// http://HOST:PORT` for each router of this node once it can answer. The error is for the person
+/// who started it.
+Result<void> run_node(NodeOptions options);
+
+}  // namespace troupe

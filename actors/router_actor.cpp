@@ -1,0 +1,322 @@
+#include "actors/router_actor.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+
+#include "actors/log.h"
+#include "actors/node_link.h"
+#include "config/digest.h"
+#include "model/model_bundle.h"
+
+namespace troupe {
+
+namespace {
+
+RouterConfig router_config(const ChildStart& start) {
+  RouterConfig config;
+  config.boot = start.incarnation;
+  config.limits = start.limits;
+  return config;
+}
+
+/// The end of a dial, on its way back to the actor.
+struct DialEnd {
+  GroupId group;
+  Incarnation incarnation;
+  caf::actor batcher;  ///< null: failed
+};
+
+}  // namespace
+
+RouterActor::RouterActor(caf::actor_config& config, RouterActorConfig setup)
+    : caf::event_based_actor(config),
+      setup_(std::move(setup)),
+      machine_(router_config(setup_.start)),
+      timer_(this),
+      dial_timer_(this, 1),
+      second_(this) {
+  die_on_exception(this, "router");
+  cache_report_.id = setup_.start.node + "/cache";
+  cache_report_.role = Role::cache;
+}
+
+caf::behavior RouterActor::make_behavior() {
+  set_down_handler([this](caf::down_msg& down) {
+    if (down.source == setup_.node.address()) {
+      setup_.exit(70);  // without its node this process can neither journal nor be told anything
+      return;
+    }
+    if (cache_ && down.source == cache_.address()) {
+      ++cache_report_.restarts;
+      cache_report_.last_error = home_system().render(down.reason);
+      log_event(LogLevel::error, "the cache actor failed", {{"why", cache_report_.last_error}});
+      start_cache();
+      return;
+    }
+    for (auto& [group, peer] : peers_) {
+      if (peer.batcher.address() != down.source) continue;
+      dial(dialer_in::Lost{group, peer.incarnation});
+      return;
+    }
+  });
+  monitor(setup_.node);
+  start_cache();
+  to_node(hello_of(setup_.start));
+  second_.arm();
+  return {
+      [this](const WireBytes& bytes) { on_bytes(bytes); },
+      [this](Local<BridgeSubmit>& submit) {
+        feed(router_in::Submit{std::move(submit.value->request)});
+      },
+      [this](Local<BridgeGone>& gone) { feed(router_in::ClientGone{gone.value->id}); },
+      [this](Local<BridgeUp>& up) {
+        bridge_ = up.value->bridge;
+        push_state();
+      },
+      [this](Local<router_in::CacheReply>& reply) { feed(*reply.value); },
+      [this](Local<DialEnd>& end) {
+        if (end.value->batcher) {
+          monitor(end.value->batcher);
+          peers_[end.value->group] = Peer{end.value->incarnation, end.value->batcher};
+        }
+        dial(dialer_in::Dialled{end.value->group, end.value->incarnation,
+                                static_cast<bool>(end.value->batcher)});
+      },
+      [this](tick_atom, uint64_t number) {
+        if (timer_.fired(number)) {
+          feed(router_in::Tick{});
+        } else if (dial_timer_.fired(number)) {
+          dial(dialer_in::Tick{});
+        }
+      },
+      [this](second_atom) {
+        push_state();
+        report();
+        second_.arm();
+      },
+  };
+}
+
+void RouterActor::start_cache() {
+  const Time now = steady_now();
+  while (!cache_deaths_.empty() && now - cache_deaths_.front() >= kRestartWindow)
+    cache_deaths_.pop_front();
+  if (static_cast<int>(cache_deaths_.size()) > kRestartBudget) {
+    setup_.exit(70);  // its budget is spent: a fresh process may fare better
+    return;
+  }
+  cache_deaths_.push_back(now);
+  cache_ = home_system().spawn<CacheActor>(setup_.cache);
+  monitor(cache_);
+}
+
+void RouterActor::on_bytes(const WireBytes& bytes) {
+  auto envelope = decode(bytes);
+  if (!envelope) {
+    ++dropped_;
+    log_event(LogLevel::warning, "message dropped", {{"why", envelope.error().message}});
+    return;
+  }
+  const auto sender = current_sender();
+  if (sender == caf::actor_cast<caf::strong_actor_ptr>(setup_.node)) {
+    if (auto* reply = std::get_if<HelloReply>(&envelope->message)) {
+      if (!reply->accepted) {
+        log_event(LogLevel::error, "the node refused this process", {{"why", reply->reason}});
+        setup_.exit(70);
+      }
+    } else if (auto* table = std::get_if<RoutingTable>(&envelope->message)) {
+      for (const GroupEndpoint& endpoint : table->groups)
+        group_models_[endpoint.group] = endpoint.model;
+      dial(dialer_in::Routing{*table});
+      feed(router_in::Routing{std::move(*table)});
+      push_state();
+    } else if (auto* ack = std::get_if<JournalAck>(&envelope->message)) {
+      feed(router_in::JournalAcked{*ack});
+    } else if (std::holds_alternative<DrainOrder>(envelope->message)) {
+      draining_ = true;
+      if (bridge_) bridge_->drain();
+      feed(router_in::Drain{});
+      push_state();
+    } else {
+      ++dropped_;
+    }
+    return;
+  }
+  for (const auto& [group, peer] : peers_) {
+    if (caf::actor_cast<caf::strong_actor_ptr>(peer.batcher) != sender) continue;
+    on_group_message(group, Peer(peer), std::move(envelope->message));
+    return;
+  }
+  ++dropped_;
+}
+
+void RouterActor::on_group_message(GroupId group, const Peer& peer, Message message) {
+  if (auto* reply = std::get_if<HelloReply>(&message)) {
+    dial(dialer_in::Greeted{group, peer.incarnation, std::move(*reply)});
+  } else if (auto* chunk = std::get_if<BundleChunk>(&message)) {
+    dial(dialer_in::Chunk{group, peer.incarnation, std::move(*chunk)});
+  } else if (auto* batch = std::get_if<TokenBatch>(&message)) {
+    feed(router_in::FromGroup{group, peer.incarnation, std::move(*batch)});
+  } else if (auto* refused = std::get_if<Refused>(&message)) {
+    feed(router_in::FromGroup{group, peer.incarnation, std::move(*refused)});
+  } else if (auto* status = std::get_if<GroupStatus>(&message)) {
+    statuses_[group] = {group_models_[group], *status};
+    feed(router_in::FromGroup{group, peer.incarnation, std::move(*status)});
+  } else {
+    ++dropped_;
+  }
+}
+
+void RouterActor::feed(const RouterInput& input) {
+  machine_.step(steady_now(), input, effects_);
+  std::vector<router_out::Deliver> deliveries;
+  for (RouterEffect& effect : effects_) {
+    if (auto* deliver = std::get_if<router_out::Deliver>(&effect)) {
+      deliveries.push_back(std::move(*deliver));
+    } else if (auto* to = std::get_if<router_out::ToGroup>(&effect)) {
+      auto peer = peers_.find(to->group);
+      if (peer != peers_.end() && peer->second.incarnation == to->incarnation)
+        std::visit(
+            [&](auto& m) {
+              send(peer->second.batcher, wire(setup_.start.incarnation, std::move(m)));
+            },
+            to->message);
+    } else if (auto* failure = std::get_if<router_out::Fail>(&effect)) {
+      // Order within a request: what was delivered before goes first.
+      if (bridge_ && !deliveries.empty()) bridge_->deliver(std::exchange(deliveries, {}));
+      if (bridge_) bridge_->fail(std::move(*failure));
+    } else if (auto* lookup = std::get_if<router_out::CacheLookup>(&effect)) {
+      send(cache_, local(CacheLookupAsk{lookup->id, lookup->key}));
+    } else if (auto* store = std::get_if<router_out::CacheStore>(&effect)) {
+      send(cache_, local(CacheStoreAsk{store->key, std::move(store->response)}));
+    } else if (auto* journal = std::get_if<router_out::Journal>(&effect)) {
+      to_node(std::move(journal->append));
+    } else if (std::holds_alternative<router_out::Drained>(effect)) {
+      drained_ = true;
+    } else {
+      ++dropped_;
+    }
+  }
+  effects_.clear();
+  if (bridge_ && !deliveries.empty()) bridge_->deliver(std::move(deliveries));
+  timer_.arm(machine_.deadline());
+  if (std::exchange(drained_, false)) {
+    push_state();
+    to_node(Drained{setup_.start.process});
+  }
+}
+
+void RouterActor::dial(const DialerInput& input) {
+  std::vector<DialerEffect> effects;
+  dialer_.step(steady_now(), input, effects);
+  for (DialerEffect& effect : effects) perform_dial(effect);
+  dial_timer_.arm(dialer_.deadline());
+}
+
+void RouterActor::perform_dial(DialerEffect& effect) {
+  if (auto* order = std::get_if<dialer_out::Dial>(&effect)) {
+    auto answer = [self = caf::actor_cast<caf::actor>(this), group = order->group,
+                   incarnation = order->incarnation](caf::actor batcher) {
+      caf::anon_send(self, local(DialEnd{group, incarnation, std::move(batcher)}));
+    };
+    request(setup_.middleman, kHandshakeTimeout, caf::connect_atom::value, order->socket,
+            uint16_t{1})
+        .then(
+            [answer](caf::node_id&, caf::strong_actor_ptr& peer, std::set<std::string>&) {
+              answer(peer ? caf::actor_cast<caf::actor>(peer) : caf::actor());
+            },
+            [answer](caf::error&) { answer(caf::actor()); });
+  } else if (auto* hello = std::get_if<dialer_out::SendHello>(&effect)) {
+    send(peers_.at(hello->group).batcher, wire(setup_.start.incarnation, hello_of(setup_.start)));
+  } else if (auto* ask = std::get_if<dialer_out::SendBundleRequest>(&effect)) {
+    send(peers_.at(ask->group).batcher, wire(setup_.start.incarnation, ask->request));
+  } else if (auto* close = std::get_if<dialer_out::Close>(&effect)) {
+    auto peer = peers_.find(close->group);
+    if (peer != peers_.end() && peer->second.incarnation == close->incarnation) {
+      demonitor(peer->second.batcher);
+      peers_.erase(peer);
+      statuses_.erase(close->group);
+    }
+  } else if (auto* bundle = std::get_if<dialer_out::Bundle>(&effect)) {
+    serve(*bundle);
+  } else if (auto* up = std::get_if<dialer_out::LinkUp>(&effect)) {
+    feed(router_in::GroupLink{up->group, up->incarnation, true});
+  } else if (auto* down = std::get_if<dialer_out::LinkDown>(&effect)) {
+    feed(router_in::GroupLink{down->group, down->incarnation, false});
+  } else if (auto* event = std::get_if<dialer_out::Event>(&effect)) {
+    log_event(LogLevel::warning, event->text);
+  }
+}
+
+void RouterActor::serve(const dialer_out::Bundle& bundle) {
+  auto refuse = [&](const std::string& why) {
+    log_event(LogLevel::error, "a model can't be served",
+              {{"model", bundle.endpoint.model}, {"why", why}});
+  };
+  if (sha256(bundle.bytes) != bundle.digest) return refuse("its bundle was damaged on the way");
+  auto decoded = decode_bundle(bundle.bytes);
+  if (!decoded) return refuse(decoded.error().message);
+  auto model = std::make_shared<ServedModel>();
+  auto tokenizer = Tokenizer::make(std::move(decoded->tokenizer));
+  if (!tokenizer) return refuse(tokenizer.error().message);
+  model->tokenizer = std::move(*tokenizer);
+  if (!decoded->chat_template.empty()) {
+    auto parsed = ChatTemplate::parse(decoded->chat_template);
+    if (!parsed) return refuse("its chat template: " + parsed.error().message);
+    model->chat_template = std::make_shared<const ChatTemplate>(std::move(*parsed));
+  }
+  model->name = bundle.endpoint.model;
+  model->spec = std::move(decoded->spec);
+  model->context = bundle.endpoint.context;
+  model->weights_id = bundle.endpoint.weights_id;
+  model->numerics_id = bundle.endpoint.numerics_id;
+  model->created = static_cast<int64_t>(std::time(nullptr));
+  models_[model->name] = std::move(model);
+  push_state();
+}
+
+void RouterActor::push_state() {
+  if (!bridge_) return;
+  std::vector<std::shared_ptr<const ServedModel>> models;
+  for (const auto& [name, model] : models_) models.push_back(model);
+  bridge_->set_models(std::move(models));
+  BridgeState state;
+  state.models = machine_.readiness(steady_now());
+  state.stats = machine_.stats();
+  state.draining = draining_;
+  for (const auto& [group, status] : statuses_) state.groups.push_back(status);
+  state.ready = !state.models.empty() && !draining_;
+  for (const ModelReadiness& model : state.models) {
+    if (model.groups_ready > 0 && models_.contains(model.name)) continue;
+    state.ready = false;
+    if (state.reason.empty())
+      state.reason =
+          fmt::format("model {}: {}", model.name,
+                      model.reason.empty() ? "the router is fetching its tokenizer" : model.reason);
+  }
+  if (state.models.empty()) state.reason = "the node has not told which models there are";
+  if (draining_) state.reason = "draining";
+  const bool changed = std::exchange(serving_, state.ready) != state.ready;
+  bridge_->set_state(std::move(state));
+  if (changed) report();
+}
+
+void RouterActor::report() {
+  ProcessReport report;
+  report.process = setup_.start.process;
+  report.incarnation = setup_.start.incarnation;
+  const RouterStats stats = machine_.stats();
+  report.serving = serving_;
+  report.requests_running = stats.queued + stats.running;
+  report.actors.push_back(
+      {setup_.start.process, Role::router, 0, "", mailbox().size(), second_.lateness(), {}});
+  report.actors.push_back(cache_report_);
+  to_node(std::move(report));
+}
+
+void RouterActor::to_node(Message message) {
+  send(setup_.node, wire(setup_.start.incarnation, std::move(message)));
+}
+
+}  // namespace troupe

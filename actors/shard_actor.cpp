@@ -1,0 +1,143 @@
+#include "actors/shard_actor.h"
+
+#include <fmt/format.h>
+
+#include "actors/log.h"
+#include "actors/node_link.h"
+
+namespace troupe {
+
+namespace {
+/// Time for a last message to leave before the process ends.
+constexpr auto kLastWords = std::chrono::milliseconds(100);
+using leave_atom = caf::atom_constant<caf::atom("leave")>;
+}  // namespace
+
+ShardActor::ShardActor(caf::actor_config& config, ShardActorConfig setup)
+    : caf::event_based_actor(config), setup_(std::move(setup)), second_(this) {
+  die_on_exception(this, "shard");
+}
+
+caf::behavior ShardActor::make_behavior() {
+  set_down_handler([this](caf::down_msg&) {
+    setup_.exit(70);
+  });  // the node's link: nothing can be obeyed any more
+  monitor(setup_.node);
+  to_node(hello_of(setup_.start));
+  second_.arm();
+  return {
+      [this](const WireBytes& bytes) { on_bytes(bytes); },
+      [this](Local<Result<LoadedModel>>& loaded) { on_loaded(std::move(*loaded.value)); },
+      [this](Local<StepFault>& fault) { to_node(std::move(*fault.value)); },
+      [this](Local<BatcherReport>& batcher) {
+        report_.actors = {batcher.value->actor};
+        report_.groups = {batcher.value->status};
+      },
+      [this](second_atom) {
+        ProcessReport report = report_;
+        report.process = setup_.start.process;
+        report.incarnation = setup_.start.incarnation;
+        report.describe = describe_;
+        ActorReport own{setup_.start.process, Role::shard,        0, "",
+                        mailbox().size(),     second_.lateness(), {}};
+        if (!report.groups.empty()) own.last_step_age = report.groups.front().last_step_age;
+        report.actors.push_back(std::move(own));
+        to_node(std::move(report));
+        second_.arm();
+      },
+      [this](leave_atom, int code) { setup_.exit(code); },
+  };
+}
+
+void ShardActor::on_bytes(const WireBytes& bytes) {
+  auto envelope = decode(bytes);
+  if (!envelope) {
+    log_event(LogLevel::warning, "message dropped", {{"why", envelope.error().message}});
+    return;
+  }
+  if (auto* reply = std::get_if<HelloReply>(&envelope->message)) {
+    if (!reply->accepted) {
+      log_event(LogLevel::error, "the node refused this process", {{"why", reply->reason}});
+      setup_.exit(70);
+    }
+  } else if (auto* order = std::get_if<LoadOrder>(&envelope->message)) {
+    if (order_) {  // a second model in one process: something is badly confused
+      setup_.exit(70);
+      return;
+    }
+    order_ = *order;
+    setup_.lane->load(*order,
+                      [self = caf::actor_cast<caf::actor>(this)](Result<LoadedModel> loaded) {
+                        caf::anon_send(self, local(std::move(loaded)));
+                      });
+  } else if (auto* abort = std::get_if<AbortOrder>(&envelope->message)) {
+    if (order_ && abort->generation == order_->generation) {
+      log_event(LogLevel::warning, "told to end the generation");
+      setup_.exit(70);
+    }
+  }
+}
+
+void ShardActor::on_loaded(Result<LoadedModel> loaded) {
+  LoadReport report;
+  report.group = order_->group;
+  report.generation = order_->generation;
+  report.rank = order_->rank;
+  auto refuse = [&](Error error) {
+    log_event(LogLevel::error, "loading failed",
+              {{"model", order_->model}, {"why", error.message}});
+    report.error = std::move(error);
+    to_node(report);
+    delayed_send(this, kLastWords, leave_atom::value, 70);
+  };
+  if (!loaded) {
+    refuse(loaded.error());
+    return;
+  }
+  const LoadPlan& plan = loaded->plan;
+  describe_ = loaded->capabilities.describe;
+  BatcherActorConfig config;
+  config.cluster = setup_.start.cluster;
+  config.build = setup_.start.build;
+  config.incarnation = setup_.start.incarnation;
+  config.id =
+      fmt::format("{}/batcher/{}.{}", setup_.start.node, order_->model, order_->group.value);
+  config.lane = setup_.lane;
+  config.shard = caf::actor_cast<caf::actor>(this);
+  config.bundle = encode_bundle(loaded->bundle);
+  BatcherConfig& m = config.machine;
+  m.group = order_->group;
+  m.generation = order_->generation;
+  m.epoch = setup_.start.incarnation.value;
+  m.weights_id = loaded->bundle.manifest.weights_id;
+  m.numerics_id = loaded->capabilities.numerics_id;
+  m.kv_blocks = plan.budget.kv_blocks;
+  m.max_rows = plan.budget.max_rows;
+  m.max_slots = plan.budget.max_slots;
+  m.prefill_chunk = plan.prefill_chunk;
+  m.context = plan.budget.context;
+  m.vocab = loaded->bundle.spec.vocab;
+  m.queue_max = static_cast<int32_t>(order_->queue_max);
+  m.canary_interval = plan.canary;
+  m.timing_scale = order_->timing_scale;
+  m.multi_rank = order_->tensor_parallel * order_->pipeline_parallel > 1;
+  batcher_ = home_system().spawn<BatcherActor>(std::move(config));
+  if (auto published = setup_.publish(batcher_); !published) {
+    refuse(published.error());
+    return;
+  }
+  report.ok = true;
+  report.weights_id = m.weights_id;
+  report.numerics_id = m.numerics_id;
+  report.context = m.context;
+  report.kv_blocks = m.kv_blocks;
+  report.describe = describe_;
+  log_event(LogLevel::info, "model loaded", {{"model", order_->model}, {"how", describe_}});
+  to_node(std::move(report));
+}
+
+void ShardActor::to_node(Message message) {
+  send(setup_.node, wire(setup_.start.incarnation, std::move(message)));
+}
+
+}  // namespace troupe

@@ -1,0 +1,44 @@
+// A node's state directory: 0700, locked while the node runs, with the secrets made at first start.
+#pragma once
+
+#include <string>
+
+#include "config/ids.h"
+#include "config/result.h"
+
+namespace troupe {
+
+class StateDir {
+ public:
+  /// Creates what is missing. conflict if another process holds it, permission_denied if it can't
+  /// be written; one sentence each.
+  static Result<StateDir> open(const std::string& path);
+  StateDir(StateDir&& other) noexcept;
+  StateDir& operator=(StateDir&&) = delete;
+  ~StateDir();
+
+  const std::string& path() const { return path_; }
+  std::string node_socket() const { return path_ + "/n.sock"; }
+  std::string group_socket(GroupId group) const {
+    return path_ + "/g" + std::to_string(group.value) + ".sock";
+  }
+  std::string token_path() const { return path_ + "/admin.token"; }
+  /// 64 hex digits; clients of the admin port send it as a bearer token.
+  const std::string& admin_token() const { return admin_token_; }
+  /// 32 bytes known to the whole cluster.
+  const Digest& cluster_secret() const { return secret_; }
+
+  /// Written atomically; what `troupe status` reads to find a node.
+  Result<void> write_endpoint(const std::string& json) const;
+
+ private:
+  StateDir() = default;
+  std::string path_, admin_token_;
+  Digest secret_{};
+  int lock_ = -1;
+};
+
+/// $XDG_STATE_HOME/troupe/<instance>, or ~/.local/state/troupe/<instance>.
+std::string default_state_dir(const std::string& instance);
+
+}  // namespace troupe

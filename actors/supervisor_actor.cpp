@@ -1,0 +1,163 @@
+#include "actors/supervisor_actor.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "actors/log.h"
+
+namespace troupe {
+
+SupervisorActor::SupervisorActor(caf::actor_config& config, SupervisorActorConfig setup)
+    : caf::event_based_actor(config),
+      setup_(std::move(setup)),
+      machine_(setup_.machine),
+      timer_(this),
+      second_(this) {
+  die_on_exception(this, "supervisor");
+  health_report_.id = setup_.machine.node + "/health";
+  health_report_.role = Role::health;
+}
+
+caf::behavior SupervisorActor::make_behavior() {
+  set_down_handler([this](caf::down_msg& down) {
+    if (health_ && down.source == health_.address()) {
+      ++health_report_.restarts;
+      health_report_.last_error = home_system().render(down.reason);
+      log_event(LogLevel::error, "the health actor failed", {{"why", health_report_.last_error}});
+      start_health();
+      return;
+    }
+    auto link = links_.find(down.source);
+    if (link == links_.end()) return;
+    const Link gone = link->second;
+    links_.erase(link);
+    feed(node_in::LinkLost{gone.child, gone.incarnation});
+  });
+  start_health();
+  second_.arm();
+  return {
+      [this](const WireBytes& bytes) { on_bytes(bytes); },
+      [this](Local<NodeInput>& input) { feed(*input.value); },
+      [this](Local<DetectorEffect>& judged) {
+        feed(node_in::Judged{judged.value->peer, judged.value->incarnation, judged.value->verdict});
+      },
+      [this](Local<ActorReport>& health) {
+        health_report_.mailbox_depth = health.value->mailbox_depth;
+        health_report_.mailbox_age = health.value->mailbox_age;
+      },
+      [this](Local<BeatNote>& beat) { send(health_, beat); },
+      [this](tick_atom, uint64_t number) {
+        if (timer_.fired(number)) feed(node_in::Tick{});
+      },
+      [this](second_atom) {
+        publish_tree();
+        second_.arm();
+      },
+  };
+}
+
+void SupervisorActor::start_health() {
+  const Time now = steady_now();
+  while (!health_deaths_.empty() && now - health_deaths_.front() >= kRestartWindow)
+    health_deaths_.pop_front();
+  if (static_cast<int>(health_deaths_.size()) > kRestartBudget) {
+    log_event(LogLevel::error, "the health actor keeps failing; the node ends");
+    ::_exit(70);
+  }
+  health_deaths_.push_back(now);
+  health_ = home_system().spawn<HealthActor>(caf::actor_cast<caf::actor>(this),
+                                             setup_.machine.limits.timing_scale);
+  monitor(health_);
+  for (const auto& [child, incarnation] : watched_)
+    send(health_, local(DetectorInput(detector_in::Watch{child, incarnation, false})));
+}
+
+void SupervisorActor::on_bytes(const WireBytes& bytes) {
+  auto envelope = decode(bytes);
+  if (!envelope) {
+    log_event(LogLevel::warning, "message dropped", {{"why", envelope.error().message}});
+    return;
+  }
+  auto peer = caf::actor_cast<caf::actor>(current_sender());
+  if (!peer) return;
+  if (auto* hello = std::get_if<Hello>(&envelope->message)) {
+    monitor(peer);
+    links_[peer.address()] = Link{hello->process, hello->incarnation, peer};
+  }
+  auto link = links_.find(peer.address());
+  if (link == links_.end()) return;  // nothing counts before its Hello
+  feed(node_in::FromChild{link->second.child, link->second.incarnation,
+                          std::move(envelope->message)});
+}
+
+void SupervisorActor::feed(const NodeInput& input) {
+  machine_.step(steady_now(), input, effects_);
+  const bool journal_only =
+      effects_.size() == 1 && std::holds_alternative<node_out::ToChild>(effects_.front()) &&
+      std::holds_alternative<JournalAck>(std::get<node_out::ToChild>(effects_.front()).message);
+  NodeEffects effects = std::exchange(effects_, {});
+  for (NodeEffect& effect : effects) perform(effect);
+  if (!effects.empty() && !journal_only) publish_tree();
+  timer_.arm(machine_.deadline());
+}
+
+void SupervisorActor::perform(NodeEffect& effect) {
+  if (auto* spawn = std::get_if<node_out::Spawn>(&effect)) {
+    ChildStart start = setup_.starts.at(spawn->child.name);
+    start.role = spawn->child.role;
+    start.incarnation = setup_.draw_incarnation();
+    setup_.spawn({spawn->child.name, start.incarnation, encode_child_start(start),
+                  setup_.descriptors[spawn->child.name]});
+  } else if (auto* end = std::get_if<node_out::End>(&effect)) {
+    setup_.end({end->child, end->incarnation, end->force, kAbortDeadline});
+  } else if (auto* to = std::get_if<node_out::ToChild>(&effect)) {
+    for (const auto& [address, link] : links_)
+      if (link.child == to->child && link.incarnation == to->incarnation) {
+        send(link.peer, wire(setup_.machine.incarnation, std::move(to->message)));
+        break;
+      }
+  } else if (auto* watch = std::get_if<node_out::Watch>(&effect)) {
+    watched_[watch->child] = watch->incarnation;
+    send(health_,
+         local(DetectorInput(detector_in::Watch{watch->child, watch->incarnation, false})));
+  } else if (auto* gone = std::get_if<node_out::Forget>(&effect)) {
+    watched_.erase(gone->child);
+    send(health_, local(DetectorInput(detector_in::Forget{gone->child, gone->incarnation})));
+  } else if (auto* event = std::get_if<node_out::Event>(&effect)) {
+    log_event(LogLevel::info, event->what, {{"who", event->child}, {"detail", event->detail}});
+  } else if (auto* serving = std::get_if<node_out::Serving>(&effect)) {
+    setup_.serving(serving->child);
+  } else if (auto* failed = std::get_if<node_out::LoadFailed>(&effect)) {
+    setup_.load_failed(failed->error);
+  } else {
+    setup_.stopped();
+  }
+}
+
+void SupervisorActor::publish_tree() {
+  NodeTree tree;
+  tree.name = setup_.machine.node;
+  tree.incarnation = setup_.machine.incarnation;
+  ActorStatus own;
+  own.id = setup_.machine.node + "/supervisor";
+  own.role = Role::supervisor;
+  own.pid = ::getpid();
+  own.state = machine_.draining() ? "draining" : "ready";
+  own.mailbox_depth = mailbox().size();
+  own.mailbox_age = second_.lateness();
+  ActorStatus health = own;
+  health.id = health_report_.id;
+  health.role = Role::health;
+  health.restarts = health_report_.restarts;
+  health.last_error = health_report_.last_error;
+  health.mailbox_depth = health_report_.mailbox_depth;
+  health.mailbox_age = health_report_.mailbox_age;
+  tree.actors = {own, health};
+  for (ActorStatus& row : machine_.tree()) tree.actors.push_back(std::move(row));
+  tree.state = machine_.draining() ? "draining" : "ready";
+  for (const ActorStatus& row : tree.actors)
+    if (tree.state == "ready" && row.state != "ready") tree.state = "starting";
+  setup_.tree->set(std::move(tree));
+}
+
+}  // namespace troupe

@@ -1,0 +1,116 @@
+// Which groups a router is linked to: dials the endpoints of the routing table, greets them, fetches each model's bundle
+// once, and says when a link is up or gone. Pure; owned by the router actor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cluster/messages.h"
+#include "config/limits.h"
+
+namespace troupe {
+
+namespace dialer_in {
+struct Routing {
+  RoutingTable table;
+};
+/// The dial ordered for this process ended.
+struct Dialled {
+  GroupId group;
+  Incarnation incarnation;
+  bool ok = false;
+};
+struct Greeted {
+  GroupId group;
+  Incarnation incarnation;
+  HelloReply reply;
+};
+struct Lost {
+  GroupId group;
+  Incarnation incarnation;
+};
+struct Chunk {
+  GroupId group;
+  Incarnation incarnation;
+  BundleChunk chunk;
+};
+struct Tick {};
+}  // namespace dialer_in
+using DialerInput = std::variant<dialer_in::Routing, dialer_in::Dialled, dialer_in::Greeted, dialer_in::Lost,
+                                 dialer_in::Chunk, dialer_in::Tick>;
+
+namespace dialer_out {
+struct Dial {
+  GroupId group;
+  Incarnation incarnation;
+  std::string socket;
+};
+/// Drop the link and forget the peer.
+struct Close {
+  GroupId group;
+  Incarnation incarnation;
+};
+struct SendHello {
+  GroupId group;
+  Incarnation incarnation;
+};
+struct SendBundleRequest {
+  GroupId group;
+  Incarnation incarnation;
+  BundleRequest request;
+};
+/// A whole bundle arrived; the shell verifies and decodes it, then serves the model.
+struct Bundle {
+  GroupEndpoint endpoint;
+  Digest digest{};
+  std::vector<std::byte> bytes;
+};
+struct LinkUp {
+  GroupId group;
+  Incarnation incarnation;
+};
+struct LinkDown {
+  GroupId group;
+  Incarnation incarnation;
+};
+/// For the log.
+struct Event {
+  std::string text;
+};
+}  // namespace dialer_out
+using DialerEffect = std::variant<dialer_out::Dial, dialer_out::Close, dialer_out::SendHello,
+                                  dialer_out::SendBundleRequest, dialer_out::Bundle, dialer_out::LinkUp,
+                                  dialer_out::LinkDown, dialer_out::Event>;
+
+class GroupDialer {
+ public:
+  void step(Time now, const DialerInput& input, std::vector<DialerEffect>& out);
+  std::optional<Time> deadline() const;
+  void check() const;
+
+ private:
+  enum class State : uint8_t { waiting, dialling, greeting, fetching, up };
+  struct Peer {
+    GroupEndpoint endpoint;
+    State state = State::waiting;
+    int failures = 0;
+    Time due{};  ///< waiting: dial then; others: give up then
+    std::vector<std::byte> bundle;
+    uint64_t total = 0;
+  };
+  void retry(Time now, Peer& peer, std::string why, std::vector<DialerEffect>& out);
+  void remove(std::map<GroupId, Peer>::iterator at, std::vector<DialerEffect>& out);
+  Peer* current(GroupId group, Incarnation incarnation);
+
+  Incarnation node_;
+  uint64_t version_ = 0;
+  std::map<GroupId, Peer> peers_;
+  std::map<std::string, Digest> have_;  ///< weights of each model whose bundle was handed out
+};
+
+}  // namespace troupe

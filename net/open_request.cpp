@@ -1,0 +1,128 @@
+#include "net/open_request.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "net/random.h"
+
+namespace troupe {
+
+std::string_view header_value(CacheOutcome outcome) {
+  switch (outcome) {
+    case CacheOutcome::not_cacheable: return {};
+    case CacheOutcome::miss: return "miss";
+    case CacheOutcome::hit_memory: return "hit-memory";
+    case CacheOutcome::hit_redis: return "hit-redis";
+    case CacheOutcome::hit_disk: return "hit-disk";
+    case CacheOutcome::coalesced: return "coalesced";
+  }
+  return {};
+}
+
+HttpResponse failure_response(const router_out::Fail& failure) {
+  HttpResponse response = error_response(failure.error);
+  if (failure.retry_after <= Duration::zero()) return response;
+  // Clients that were refused together must not come back together.
+  const double jitter = 1 + 0.5 * static_cast<double>(random_bits() % 1000) / 1000;
+  const auto seconds = std::max<int64_t>(1, std::llround(to_seconds(failure.retry_after) * jitter));
+  response.headers = {{"Retry-After", std::to_string(seconds)}};
+  return response;
+}
+
+OpenRequest::OpenRequest(AnswerInfo info, Shape shape, std::shared_ptr<HttpReply> reply, std::string request_id,
+                       Time arrived)
+    : api_(info.api), model_(info.model), request_id_(std::move(request_id)), reply_(std::move(reply)),
+      arrived_(arrived), last_token_(arrived) {
+  if (shape == Shape::stream)
+    stream_.emplace(std::move(info));
+  else
+    whole_.emplace(std::move(info));
+}
+
+std::string_view OpenRequest::route() const {
+  switch (api_) {
+    case Api::chat: return "/v1/chat/completions";
+    case Api::completions: return "/v1/completions";
+    case Api::inference: return "/v1/inference";
+  }
+  return {};
+}
+
+void OpenRequest::observe(const router_out::Deliver& delivery, Time now, Metrics& metrics) {
+  size_t tokens = 0;
+  for (const router_out::Piece& piece : delivery.pieces) {
+    tokens += piece.tokens.size();
+    if (piece.finish != Finish::none) finish_ = piece.finish;
+  }
+  if (tokens > 0) {
+    if (any_token_)
+      metrics.next_tokens(model_, now - last_token_, tokens);
+    else
+      metrics.first_token(model_, now - arrived_);
+    any_token_ = true;
+    last_token_ = now;
+  }
+  if (delivery.last) metrics.finished(model_, finish_, now - arrived_, delivery.timings);
+}
+
+void OpenRequest::start_stream(CacheOutcome cache, bool inexact, Metrics& metrics) {
+  if (std::exchange(head_sent_, true)) return;
+  HttpResponse head;
+  head.content_type = "text/event-stream";
+  head.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}, {"X-Request-Id", request_id_}};
+  if (const auto value = header_value(cache); !value.empty()) head.headers.push_back({"X-Cache", std::string(value)});
+  if (inexact) head.headers.push_back({"X-Troupe-Continuity", "inexact"});
+  told_inexact_ = inexact;
+  metrics.answered(route(), head.status);
+  reply_->start_stream(std::move(head), ": keep-alive\n\n", kSseKeepAlive);
+}
+
+void OpenRequest::respond(HttpResponse response, Metrics& metrics) {
+  response.headers.push_back({"X-Request-Id", request_id_});
+  metrics.answered(route(), response.status);
+  reply_->respond(std::move(response));
+}
+
+void OpenRequest::deliver(const router_out::Deliver& delivery, Time now, Metrics& metrics) {
+  observe(delivery, now, metrics);
+  if (delivery.cache != CacheOutcome::not_cacheable) cache_ = delivery.cache;
+  if (stream_) {
+    start_stream(cache_, delivery.inexact, metrics);
+    std::string events;
+    if (delivery.inexact && !std::exchange(told_inexact_, true)) events += ": continuity inexact\n\n";
+    stream_->append(events, delivery);
+    reply_->write(events);
+    if (delivery.last) reply_->finish();
+    return;
+  }
+  told_inexact_ |= delivery.inexact;
+  whole_->add(delivery);
+  if (!delivery.last) return;
+  HttpResponse response;
+  response.body = whole_->body();
+  if (const auto value = header_value(cache_); !value.empty())
+    response.headers.push_back({"X-Cache", std::string(value)});
+  if (told_inexact_) response.headers.push_back({"X-Troupe-Continuity", "inexact"});
+  respond(std::move(response), metrics);
+}
+
+void OpenRequest::fail(const router_out::Fail& failure, Metrics& metrics) {
+  metrics.failed(model_, failure.error.code);
+  if (!head_sent_) return respond(failure_response(failure), metrics);
+  std::string events;
+  stream_->append_error(events, failure.error);
+  reply_->write(events);
+  reply_->finish();
+}
+
+void OpenRequest::tick(Time now, Metrics& metrics) {
+  // Which tier answers is not known yet, and by now none has.
+  if (stream_ && !head_sent_ && now - arrived_ >= kStreamHeadDelay) start_stream(cache_, false, metrics);
+}
+
+void OpenRequest::gone(Metrics& metrics) {
+  metrics.failed(model_, ErrorCode::cancelled);
+  if (!head_sent_) metrics.answered(route(), 499);
+}
+
+}  // namespace troupe

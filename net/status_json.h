@@ -1,0 +1,26 @@
+// The actor tree as JSON: the body of /admin/tree and of `troupe status --json` (one shape,
+// documented in docs/status.md).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cluster/node_supervisor.h"
+
+namespace troupe {
+
+struct NodeTree {
+  std::string name;
+  Incarnation incarnation;
+  std::string state;  ///< "ready", "starting", "draining"
+  std::vector<ActorStatus> actors;
+};
+
+/// term and leader are 0 and "" before there is an election.
+std::string status_json(const std::string& cluster, const std::vector<NodeTree>& nodes);
+
+/// One actor of the tree, the same object as there; empty if there is none.
+std::string actor_json(const NodeTree& node, std::string_view id);
+
+}  // namespace troupe

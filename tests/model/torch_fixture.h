@@ -1,0 +1,116 @@
+// A model loaded into the torch backend, and ways to feed it a prompt.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/backends.h"
+#include "model/files/model_files.h"
+#include "tests/support/step_driver.h"
+
+namespace troupe::test {
+
+using Logprobs = std::vector<std::vector<float>>;  ///< [position][id]
+
+inline std::string golden_path(const std::string& name) {
+  return std::string(TROUPE_SOURCE_DIR) + "/tests/golden/" + name;
+}
+
+class TorchModel {
+ public:
+  explicit TorchModel(const std::string& path) : TorchModel(open(path)) {}
+  explicit TorchModel(OpenedModel opened) : opened_(std::move(opened)), partition_(make()) {
+    const auto loaded =
+        partition_->load(*opened_.weights, spec(), whole_model(spec()), 0, budget());
+    REQUIRE_MESSAGE(loaded.has_value(), loaded.error().message);
+    capabilities = *loaded;
+  }
+
+  static OpenedModel open(const std::string& path) {
+    auto opened = open_model(path);
+    REQUIRE_MESSAGE(opened.has_value(), opened.error().message);
+    return std::move(*opened);
+  }
+  static std::unique_ptr<Partition> make() {
+    auto made = make_partition("torch", {.plugin_folder = TROUPE_BINARY_DIR});
+    REQUIRE_MESSAGE(made.has_value(), made.error().message);
+    return std::move(*made);
+  }
+  static Budget budget() {
+    return {.threads = 2, .kv_blocks = 256, .max_rows = 256, .max_slots = 40, .context = 1024};
+  }
+
+  const ModelSpec& spec() const { return opened_.bundle.spec; }
+  Partition& partition() { return *partition_; }
+
+  /// Feeds `ids` in chunks of `chunk` rows and returns the log-probabilities of all ids after each
+  /// position.
+  Logprobs read(const std::vector<int32_t>& ids, size_t chunk) {
+    const int32_t slot = 0;
+    driver.open({.slot = slot, .temperature = 0, .n_logprobs = spec().vocab});
+    Logprobs all;
+    for (size_t at = 0; at < ids.size(); at += chunk) {
+      const size_t end = std::min(ids.size(), at + chunk);
+      driver.add(
+          {slot,
+           static_cast<int32_t>(at),
+           {ids.begin() + static_cast<ptrdiff_t>(at), ids.begin() + static_cast<ptrdiff_t>(end)},
+           scattered_table(0, ids.size()),
+           Out::sample,
+           0});
+      const StepOutput output = run();
+      append(output, 0, all);
+    }
+    driver.close(slot);
+    return all;
+  }
+  StepOutput run() {
+    auto output = driver.run();
+    REQUIRE_MESSAGE(output.has_value(), output.error().message);
+    for (const SliceOut& slice : output->slices) REQUIRE(slice.flags == 0);
+    return std::move(*output);
+  }
+  /// Adds what slice `index` gave, by id, to `all`.
+  void append(const StepOutput& output, size_t index, Logprobs& all) const {
+    const SliceOut& slice = output.slices[index];
+    REQUIRE(slice.n_top == spec().vocab);
+    for (int32_t i = 0; i < slice.n_tokens; ++i) {
+      std::vector<float> by_id(static_cast<size_t>(spec().vocab));
+      const auto* top = output.top.data() + slice.top_off + static_cast<ptrdiff_t>(i) * slice.n_top;
+      for (int32_t j = 0; j < slice.n_top; ++j)
+        by_id[static_cast<size_t>(top[j].token)] = top[j].logprob;
+      all.push_back(std::move(by_id));
+    }
+  }
+  /// Blocks that are neither in order nor next to each other; tables of different `sequence` don't
+  /// meet.
+  static std::vector<int32_t> scattered_table(int32_t sequence, size_t positions) {
+    auto table = table_from(sequence * 6, positions);
+    REQUIRE(table.size() <= 6);
+    for (int32_t& block : table) block = block * 101 % 251;  // 251 is prime: a permutation
+    return table;
+  }
+
+ private:
+  OpenedModel opened_;
+  std::unique_ptr<Partition> partition_;
+
+ public:
+  Capabilities capabilities;
+  StepDriver driver{*partition_};
+};
+
+inline double largest_gap(const Logprobs& a, const Logprobs& b) {
+  REQUIRE(a.size() == b.size());
+  double worst = 0;
+  for (size_t i = 0; i < a.size(); ++i)
+    for (size_t id = 0; id < a[i].size(); ++id)
+      worst = std::max(worst, std::abs(double{a[i][id]} - b[i].at(id)));
+  return worst;
+}
+
+}  // namespace troupe::test
