@@ -67,7 +67,9 @@ bool fair(ErrorCode code) {
 }  // namespace
 
 void Clients::ask(Cluster& cluster, bool demanding) {
-  const auto routers = cluster.routers();
+  auto routers = cluster.routers();
+  // Without a routing table there is no tokenizer, and the bridge answers by itself.
+  std::erase_if(routers, [&](const auto& r) { return r->machine.readiness(world.now()).empty(); });
   if (!cluster.node->alive || routers.empty()) return;
   const auto router = routers[world.below(routers.size())];
   Asked a;

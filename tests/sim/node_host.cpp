@@ -129,7 +129,7 @@ void NodeHost::perform_one(const NodeEffect& effect) {
     detect(detector_in::Forget{forget->child, forget->incarnation});
   } else if (const auto* event = std::get_if<node_out::Event>(&effect)) {
     world.trace(name, "{} {} {}", event->what, event->child, event->detail);
-  } else {
+  } else if (std::holds_alternative<node_out::Stopped>(effect)) {
     cluster.node_stopped = true;
   }
 }
