@@ -61,7 +61,8 @@ Digest cache_key_of(const ClientRequest& r) {
 }
 
 bool fair(ErrorCode code) {
-  return code == ErrorCode::unavailable || code == ErrorCode::rate_limited || code == ErrorCode::deadline_exceeded;
+  return code == ErrorCode::unavailable || code == ErrorCode::rate_limited ||
+         code == ErrorCode::deadline_exceeded;
 }
 
 }  // namespace
@@ -89,7 +90,11 @@ void Clients::ask(Cluster& cluster, bool demanding) {
     if (world.chance(0.1)) r.sampling.ignore_eos = true;
     if (world.chance(0.3)) {
       foretell(a);
-      if (a.text.size() > 8) r.stop_strings = {a.text.substr(world.below(a.text.size() - 4), 3)};
+      if (a.text.size() > 8) {
+        const std::string stop = a.text.substr(world.below(a.text.size() - 4), 3);
+        // Whole characters only, as the bridge sees to it.
+        if (std::ranges::all_of(stop, [](char c) { return c > 0; })) r.stop_strings = {stop};
+      }
       a.answer.clear();
     }
     if (world.chance(0.3)) {
@@ -110,7 +115,8 @@ void Clients::ask(Cluster& cluster, bool demanding) {
   const RequestId id = r.id;
   ++totals.asked;
   asked.emplace(id, a);
-  world.trace(router->name, "asked {} for {} tokens x {}", to_string(id).substr(0, 6), r.max_new, r.choices);
+  world.trace(router->name, "asked {} for {} tokens x {}", to_string(id).substr(0, 6), r.max_new,
+              r.choices);
   world.post(router, 0us, [router, r] { router->input(router_in::Submit{r}); });
   if (!demanding && world.chance(0.15)) {
     world.post(router, world.between(0ms, 200ms), [this, router, id] {
@@ -146,31 +152,49 @@ void Clients::end(Asked& a, Asked::End how) {
 
 void Clients::check_piece(Asked& a, const router_out::Piece& piece) {
   const auto index = static_cast<size_t>(piece.choice);
-  if (index >= a.choices.size()) return world.violation("a piece of a choice that was not asked for");
+  if (index >= a.choices.size())
+    return world.violation("a piece of a choice that was not asked for");
   Asked::Choice& choice = a.choices[index];
   world.expect(choice.finish == Finish::none, "a piece after the end of its choice");
   for (TokenId token : piece.tokens) {
     const size_t i = choice.tokens.size();
     if (i >= a.answer.size() || a.answer[i] != token) {
-      return world.violation(fmt::format("token {} of choice {} is {}, not the oracle's {}", i, piece.choice,
-                                         token.value, i < a.answer.size() ? a.answer[i].value : -1));
+      return world.violation(fmt::format("token {} of choice {} is {}, not the oracle's {}", i,
+                                         piece.choice, token.value,
+                                         i < a.answer.size() ? a.answer[i].value : -1));
     }
     choice.tokens.push_back(token);
     ++totals.tokens;
   }
   if (a.request.sampling.n_logprobs >= 0) {
-    world.expect(piece.logprobs.size() == piece.tokens.size(), "tokens without their log-probabilities");
+    world.expect(piece.logprobs.size() == piece.tokens.size(),
+                 "tokens without their log-probabilities");
   }
   choice.text += piece.text;
-  world.expect(a.text.starts_with(choice.text), "text that is not the answer's beginning");
+  world.expect(a.text.starts_with(choice.text),
+               "text that is not the answer's beginning: '{}' of '{}'", choice.text, a.text);
   choice.finish = piece.finish;
   if (piece.finish == Finish::none) return;
-  world.expect(piece.finish == a.finish, "choice ended with {} instead of {}", static_cast<int>(piece.finish),
-               static_cast<int>(a.finish));
-  world.expect(choice.text == a.text, "an answer whose text is cut short");
+  world.expect(piece.finish == a.finish, "choice ended with {} instead of {}",
+               static_cast<int>(piece.finish), static_cast<int>(a.finish));
+  world.expect(choice.text == a.text, "an answer whose text is cut short: '{}' of '{}'",
+               choice.text, a.text);
   if (a.request.stop_strings.empty()) {
-    world.expect(choice.tokens == a.answer, "an answer of {} tokens instead of {}", choice.tokens.size(),
-                 a.answer.size());
+    world.expect(choice.tokens == a.answer, "an answer of {} tokens instead of {}",
+                 choice.tokens.size(), a.answer.size());
+  }
+}
+
+/// Nothing is shown before the peer has it, unless the peer was silent for too long. Joined and
+/// cached answers are journalled under another request.
+void Clients::check_journalled(const RouterHost& router, const Asked& a) {
+  if (a.request.cache_key || router.machine.stats().journal_timeouts > 0) return;
+  for (size_t i = 0; i < a.choices.size(); ++i) {
+    const auto at = router.cluster.journalled.find({a.request.id, static_cast<int32_t>(i)});
+    const size_t stored = at == router.cluster.journalled.end() ? 0 : at->second;
+    world.expect(a.choices[i].tokens.size() <= stored,
+                 "{} tokens were shown, but the journal's peer has {}", a.choices[i].tokens.size(),
+                 stored);
   }
 }
 
@@ -178,6 +202,7 @@ void Clients::delivered(RouterHost& router, const router_out::Deliver& deliver) 
   Asked* a = open(router, deliver.id, "delivered something");
   if (a == nullptr) return;
   for (const router_out::Piece& piece : deliver.pieces) check_piece(*a, piece);
+  check_journalled(router, *a);
   if (!deliver.last) return;
   for (const Asked::Choice& choice : a->choices) {
     world.expect(choice.finish != Finish::none, "the last delivery left a choice open");
@@ -193,10 +218,12 @@ void Clients::failed(RouterHost& router, const router_out::Fail& fail) {
   Asked* a = open(router, fail.id, "failed something");
   if (a == nullptr) return;
   world.trace(router.name, "failed {}: {}", to_string(fail.id).substr(0, 6), fail.error.message);
-  world.expect(fair(fail.error.code), "a good request failed as {}: {}", name_of(fail.error.code), fail.error.message);
+  world.expect(fair(fail.error.code), "a good request failed as {}: {}", name_of(fail.error.code),
+               fail.error.message);
   world.expect(!fail.error.message.empty(), "an error without a sentence");
   if (fail.error.code == ErrorCode::deadline_exceeded) {
-    world.expect(world.now() >= a->submitted + a->request.deadline, "a deadline that had not passed");
+    world.expect(world.now() >= a->submitted + a->request.deadline,
+                 "a deadline that had not passed");
   } else if (calm) {
     world.violation("a request failed without any fault: " + fail.error.message);
   }
@@ -212,11 +239,12 @@ void Clients::lost(const Process& process) {
 
 void Clients::check_overdue() {
   for (auto& [id, a] : asked) {
-    if (a.end != Asked::End::open || world.now() < a.host->stopped_until || a.host->stopped_since + 5s > world.now()) {
+    if (a.end != Asked::End::open || world.now() < a.host->stopped_until ||
+        a.host->stopped_since + 5s > world.now()) {
       continue;
     }
-    world.expect(world.now() < a.submitted + a.request.deadline + 2s, "request {} did not end by its deadline",
-                 to_string(id));
+    world.expect(world.now() < a.submitted + a.request.deadline + 2s,
+                 "request {} did not end by its deadline", to_string(id));
   }
 }
 

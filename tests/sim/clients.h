@@ -1,5 +1,6 @@
-// Who asks, and the proof: what each client may see is computed beforehand by the oracle's own formula, and every
-// delivery is held against it. Also counts what a run reached, so that a quiet run cannot pass for a test.
+// Who asks, and the proof: what each client may see is computed beforehand by the oracle's own
+// formula, and every delivery is held against it. Also counts what a run reached, so that a quiet
+// run cannot pass for a test.
 #pragma once
 
 #include <map>
@@ -22,8 +23,9 @@ struct Asked {
   Incarnation router;
   std::shared_ptr<RouterHost> host;
   Time submitted{}, ended_at{};
-  std::vector<TokenId> answer;  ///< of the oracle, without the end token; every choice gets the same
-  std::string text;             ///< what the client sees in the end
+  std::vector<TokenId>
+      answer;        ///< of the oracle, without the end token; every choice gets the same
+  std::string text;  ///< what the client sees in the end
   Finish finish = Finish::none;
   struct Choice {
     std::vector<TokenId> tokens;
@@ -36,7 +38,8 @@ struct Asked {
 };
 
 struct Totals {
-  uint64_t asked = 0, complete = 0, failed = 0, gone = 0, lost = 0, tokens = 0, retries = 0, cached = 0, coalesced = 0;
+  uint64_t asked = 0, complete = 0, failed = 0, gone = 0, lost = 0, tokens = 0, retries = 0,
+           cached = 0, coalesced = 0;
 };
 
 struct Clients {
@@ -48,7 +51,6 @@ struct Clients {
   void failed(RouterHost& router, const router_out::Fail& fail);
   /// A router's process died: its clients' connections broke.
   void lost(const Process& process);
-  /// The node has acknowledged these tokens, or will: what may be shown.
   void check_overdue();
   bool all_ended() const;
 
@@ -61,6 +63,7 @@ struct Clients {
   Asked* open(const RouterHost& router, RequestId id, const char* what);
   void end(Asked& a, Asked::End how);
   void check_piece(Asked& a, const router_out::Piece& piece);
+  void check_journalled(const RouterHost& router, const Asked& a);
 };
 
 }  // namespace troupe::sim

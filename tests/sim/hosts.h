@@ -1,5 +1,5 @@
-// The three kinds of process around their machines, as thin as the real shells: receive, step, perform effects, keep
-// one timer. check() runs after every step.
+// The three kinds of process around their machines, as thin as the real shells: receive, step,
+// perform effects, keep one timer. check() runs after every step.
 #pragma once
 
 #include <map>
@@ -34,28 +34,32 @@ struct Cluster {
   BatcherConfig batcher;        ///< group, generation and epoch are filled in
   std::shared_ptr<NodeHost> node;
   std::map<Digest, std::shared_ptr<const CachedResponse>> cache;
-  std::map<std::string, int> deaths;  ///< by child, this life of the node
-  bool node_stopped = false;          ///< after a drain
+  std::map<std::string, int> deaths;         ///< by child, this life of the node
+  std::map<SequenceKey, size_t> journalled;  ///< tokens the node has acknowledged
+  bool node_stopped = false;                 ///< after a drain
 
   void start_node();
   void kill_node();
   std::vector<std::shared_ptr<RouterHost>> routers() const;
   std::vector<std::shared_ptr<ShardHost>> shards() const;
   /// Nobody computes and every group serves.
-  bool at_rest() const;
+  bool at_rest() const { return unrest().empty(); }
+  std::string unrest() const;  ///< why not, for people
 };
 
 /// One outstanding timer; the newest wins.
 struct Timer {
   uint64_t version = 0;
   Time armed = Time::max();
-  int spins = 0;  ///< ticks in a row that did not move the deadline past the clock
+  Time ticked{};
+  int spins = 0;  ///< ticks at one and the same time
 };
 
 struct NodeHost : Process, std::enable_shared_from_this<NodeHost> {
   NodeHost(Cluster& c, Incarnation i, NodeSupervisorConfig config);
   void resumed(Duration pause) override;
   void input(const NodeInput& in);
+  void note_journal(const NodeInput& in, const NodeEffects& effects);
   void detect(const DetectorInput& in);
   void perform(NodeEffects effects);
   void perform_one(const NodeEffect& effect);
@@ -129,7 +133,8 @@ struct ShardHost final : ChildHost {
   std::map<RouterId, LinkPtr> routers;
 };
 
-/// After a step: when to tick next. A machine that wants a tick at once again and again does not move on.
+/// After a step: when to tick next. A machine that wants a tick at once again and again does not
+/// move on.
 template <class Host>
 void arm_timer(Host& host, Timer& timer, std::optional<Time> due, std::function<void()> tick) {
   World& world = host.world;
@@ -138,15 +143,19 @@ void arm_timer(Host& host, Timer& timer, std::optional<Time> due, std::function<
     timer.armed = Time::max();
     return;
   }
-  timer.spins = *due <= world.now() ? timer.spins + 1 : 0;
-  world.expect(timer.spins < 200, "{} spins: its deadline does not move past the clock", host.name);
   const Time when = std::max(*due, world.now()) + world.between(0us, 1ms);
   timer.armed = when;
-  world.at(when, [&world, process = host.shared_from_this(), &timer, version = ++timer.version, tick] {
-    world.post(process, Duration{}, [&timer, version, tick] {
-      if (timer.version == version) tick();
-    });
-  });
+  world.at(when,
+           [&world, process = host.shared_from_this(), &timer, version = ++timer.version, tick] {
+             world.post(process, Duration{}, [&world, process, &timer, version, tick] {
+               if (timer.version != version) return;
+               timer.spins = timer.ticked == world.now() ? timer.spins + 1 : 0;
+               timer.ticked = world.now();
+               world.expect(timer.spins < 20, "{} spins: its deadline does not move past the clock",
+                            process->name);
+               tick();
+             });
+           });
 }
 
 }  // namespace troupe::sim

@@ -14,8 +14,10 @@ int main(int argc, char** argv) {
   const bool tracing = argc > 3 && std::strcmp(argv[3], "--trace") == 0;
   const auto result = troupe::sim::run({.seed = seed, .tracing = tracing});
   const auto& t = result.totals;
-  fmt::print("seed {}: {} events, {} deaths, {} requests: {} complete, {} failed, {} gone, {} lost; {} tokens\n", seed,
-             result.events, result.deaths, t.asked, t.complete, t.failed, t.gone, t.lost, t.tokens);
+  fmt::print(
+      "seed {}: {} events, {} deaths, {} requests: {} complete, {} failed, {} gone, {} lost; {} "
+      "tokens\n",
+      seed, result.events, result.deaths, t.asked, t.complete, t.failed, t.gone, t.lost, t.tokens);
   if (result.violation.empty()) return 0;
   fmt::print("violation {}\n", result.violation);
   return 1;

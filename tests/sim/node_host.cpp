@@ -1,9 +1,12 @@
+#include <algorithm>
+
 #include "tests/sim/clients.h"
 #include "tests/sim/hosts.h"
 
 namespace troupe::sim {
 
-// -- the cluster ---------------------------------------------------------------------------------------------------
+// -- the cluster
+// ---------------------------------------------------------------------------------------------------
 
 Cluster::~Cluster() {
   if (node) node->children.clear();
@@ -49,28 +52,42 @@ std::vector<std::shared_ptr<ShardHost>> Cluster::shards() const {
   return found;
 }
 
-bool Cluster::at_rest() const {
-  if (!node->alive || routers().size() + shards().size() != config.children.size()) return false;
+std::string Cluster::unrest() const {
+  if (!node->alive) return "the node is dead";
+  if (routers().size() + shards().size() != config.children.size())
+    return "a child process is missing";
   for (const auto& router : routers()) {
-    for (const ModelReadiness& model : router->machine.readiness(world.now())) {
-      if (model.groups_ready < model.groups) return false;
+    const auto models = router->machine.readiness(world.now());
+    if (models.empty()) return router->name + " has no routing table";
+    for (const ModelReadiness& model : models) {
+      if (model.groups_ready < model.groups)
+        return fmt::format("{} sees: {}", router->name, model.reason);
     }
-    if (router->links.size() != config.groups.size()) return false;
+    if (router->links.size() != config.groups.size()) return router->name + " lacks a link";
     const RouterStats stats = router->machine.stats();
-    if (stats.queued + stats.running > 0) return false;
+    if (stats.queued + stats.running > 0) {
+      return fmt::format("{} has {} queued, {} running", router->name, stats.queued, stats.running);
+    }
   }
   for (const auto& shard : shards()) {
-    if (!shard->batcher) continue;
+    if (!shard->batcher) return shard->name + " has not loaded";
     const GroupStatus status = shard->batcher->status(world.now());
-    if (status.queued + status.running + status.blocks_used > 0) return false;
+    if (status.queued + status.running + status.blocks_used > 0) {
+      return fmt::format("{} has {} queued, {} running, {} blocks", shard->name, status.queued,
+                         status.running, status.blocks_used);
+    }
   }
-  return true;
+  return {};
 }
 
-// -- the node's process ---------------------------------------------------------------------------------------------
+// -- the node's process
+// ---------------------------------------------------------------------------------------------
 
 NodeHost::NodeHost(Cluster& c, Incarnation i, NodeSupervisorConfig config)
-    : Process(c.world, config.node, i), cluster(c), machine(config), detector(config.limits.timing_scale) {}
+    : Process(c.world, config.node, i),
+      cluster(c),
+      machine(config),
+      detector(config.limits.timing_scale) {}
 
 void NodeHost::resumed(Duration pause) { detect(detector_in::OwnLag{pause}); }
 
@@ -78,9 +95,26 @@ void NodeHost::input(const NodeInput& in) {
   NodeEffects effects;
   machine.step(world.now(), in, effects);
   machine.check();
+  note_journal(in, effects);
   cluster.tamper.from_node(effects);
   perform(std::move(effects));
   arm();
+}
+
+void NodeHost::note_journal(const NodeInput& in, const NodeEffects& effects) {
+  const auto* from = std::get_if<node_in::FromChild>(&in);
+  const auto* append = from ? std::get_if<JournalAppend>(&from->message) : nullptr;
+  if (append == nullptr) return;
+  const bool stored = std::ranges::any_of(effects, [&](const NodeEffect& e) {
+    const auto* to = std::get_if<node_out::ToChild>(&e);
+    const auto* ack = to ? std::get_if<JournalAck>(&to->message) : nullptr;
+    return ack && ack->number >= append->number;
+  });
+  if (!stored) return;
+  for (const JournalTokens& tokens : append->tokens) {
+    size_t& known = cluster.journalled[tokens.key];
+    known = std::max(known, static_cast<size_t>(tokens.seq) + tokens.tokens.size());
+  }
 }
 
 void NodeHost::detect(const DetectorInput& in) {
@@ -103,9 +137,8 @@ void NodeHost::perform(NodeEffects effects) {
     perform_one(effects[i]);
     if (world.chance(world.faults.stop_after_send) && i + 1 < effects.size()) {
       world.stop(shared_from_this(), world.between(1ms, 300ms));
-      held.push_front([this, rest = NodeEffects(effects.begin() + static_cast<long>(i) + 1, effects.end())] {
-        perform(rest);
-      });
+      held.push_front([this, rest = NodeEffects(effects.begin() + static_cast<long>(i) + 1,
+                                                effects.end())] { perform(rest); });
       return;
     }
   }
@@ -118,11 +151,13 @@ void NodeHost::perform_one(const NodeEffect& effect) {
     end(ended->child, ended->incarnation, ended->force ? 1ms : world.between(1ms, 50ms));
   } else if (const auto* to = std::get_if<node_out::ToChild>(&effect)) {
     auto child = children.find(to->child);
-    if (child == children.end() || child->second.process->incarnation != to->incarnation || !child->second.link) {
+    if (child == children.end() || child->second.process->incarnation != to->incarnation ||
+        !child->second.link) {
       return;
     }
     auto host = std::static_pointer_cast<ChildHost>(child->second.process);
-    world.send(child->second.link, *this, [host, message = to->message] { host->from_node(message); });
+    world.send(child->second.link, *this,
+               [host, message = to->message] { host->from_node(message); });
   } else if (const auto* watch = std::get_if<node_out::Watch>(&effect)) {
     detect(detector_in::Watch{watch->child, watch->incarnation, false});
   } else if (const auto* forget = std::get_if<node_out::Forget>(&effect)) {
@@ -171,7 +206,8 @@ void NodeHost::end(const std::string& child, Incarnation incarnation, Duration a
   });
 }
 
-// -- children --------------------------------------------------------------------------------------------------------
+// -- children
+// --------------------------------------------------------------------------------------------------------
 
 ChildHost::ChildHost(Cluster& c, std::shared_ptr<NodeHost> p, ChildSpec s, Incarnation i)
     : Process(c.world, s.name, i), cluster(c), parent(std::move(p)), spec(std::move(s)) {}
@@ -179,11 +215,15 @@ ChildHost::ChildHost(Cluster& c, std::shared_ptr<NodeHost> p, ChildSpec s, Incar
 void ChildHost::start() {
   if (!parent->alive) return;
   node_link = world.connect(
-      shared_from_this(), parent, [] {},
-      [node = parent.get(), n = name, i = incarnation] { node->input(node_in::LinkLost{n, i}); });
+      // A child that cannot be told anything ends itself.
+      shared_from_this(), parent, [this] { parent->end(name, incarnation, 1ms); },
+      [node = parent.get(), n = name, i = incarnation] {
+        node->input(node_in::LinkLost{n, i});
+      });
   parent->children[name].link = node_link;
   const NodeSupervisorConfig& c = cluster.config;
-  tell_node(Hello{c.cluster, c.wire_version, c.build, c.node, spec.role, name, incarnation, c.config_digest});
+  tell_node(Hello{c.cluster, c.wire_version, c.build, c.node, spec.role, name, incarnation,
+                  c.config_digest});
   beat();
 }
 
@@ -196,9 +236,10 @@ void ChildHost::beat() {
 }
 
 void ChildHost::tell_node(Message message) {
-  world.send(node_link, *this, [node = parent.get(), n = name, i = incarnation, message = std::move(message)] {
-    node->input(node_in::FromChild{n, i, message});
-  });
+  world.send(node_link, *this,
+             [node = parent.get(), n = name, i = incarnation, message = std::move(message)] {
+               node->input(node_in::FromChild{n, i, message});
+             });
 }
 
 }  // namespace troupe::sim

@@ -72,9 +72,8 @@ void RouterHost::perform(RouterEffects effects) {
     if (!alive) return;
     if (i + 1 < effects.size() && world.chance(world.faults.stop_after_send)) {
       world.stop(shared_from_this(), world.between(1ms, 300ms));
-      held.push_front([this, rest = RouterEffects(effects.begin() + static_cast<long>(i) + 1, effects.end())] {
-        perform(rest);
-      });
+      held.push_front([this, rest = RouterEffects(effects.begin() + static_cast<long>(i) + 1,
+                                                  effects.end())] { perform(rest); });
       return;
     }
   }
@@ -82,12 +81,15 @@ void RouterHost::perform(RouterEffects effects) {
 
 void RouterHost::perform_one(const RouterEffect& effect) {
   if (const auto* to = std::get_if<router_out::ToGroup>(&effect)) {
-    if (const auto* enqueue = std::get_if<Enqueue>(&to->message)) latest[enqueue->key] = enqueue->attempt;
+    if (const auto* enqueue = std::get_if<Enqueue>(&to->message))
+      latest[enqueue->key] = enqueue->attempt;
     auto at = links.find(to->group);
     if (at == links.end() || at->second.first != to->incarnation) return;
     const LinkPtr link = at->second.second;
     auto shard = std::static_pointer_cast<ShardHost>(link->ends[1].process);
-    const int copies = world.chance(world.faults.drop) ? 0 : world.chance(world.faults.duplicate) ? 2 : 1;
+    const int copies = world.chance(world.faults.drop)        ? 0
+                       : world.chance(world.faults.duplicate) ? 2
+                                                              : 1;
     for (int i = 0; i < copies; ++i) {
       world.send(link, *this, [shard, id = incarnation, message = to->message] {
         shard->input(batcher_in::FromRouter{id, message});
@@ -102,7 +104,8 @@ void RouterHost::perform_one(const RouterEffect& effect) {
     world.post(shared_from_this(), world.between(10us, 5ms), [this, l = *lookup] {
       auto found = cluster.cache.find(l.key);
       const bool hit = found != cluster.cache.end();
-      input(router_in::CacheReply{l.id, hit ? CacheTier::memory : CacheTier::none, hit ? found->second : nullptr});
+      input(router_in::CacheReply{l.id, hit ? CacheTier::memory : CacheTier::none,
+                                  hit ? found->second : nullptr});
     });
   } else if (const auto* store = std::get_if<router_out::CacheStore>(&effect)) {
     cluster.cache[store->key] = store->response;
@@ -126,7 +129,8 @@ void RouterHost::dial(const GroupEndpoint& endpoint) {
   world.post(shared_from_this(), world.between(1ms, 100ms), [this, endpoint] {
     dialling.erase(endpoint.group);
     for (const auto& shard : cluster.shards()) {
-      if (shard->incarnation != endpoint.incarnation || world.now() < shard->stopped_until) continue;
+      if (shard->incarnation != endpoint.incarnation || world.now() < shard->stopped_until)
+        continue;
       auto self = std::static_pointer_cast<RouterHost>(shared_from_this());
       const GroupId group = endpoint.group;
       auto link = std::make_shared<LinkPtr>();

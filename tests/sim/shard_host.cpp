@@ -19,7 +19,8 @@ void ShardHost::from_node(const Message& message) {
 }
 
 void ShardHost::load(const LoadOrder& order) {
-  LoadReport report{.group = order.group, .generation = order.generation, .rank = order.rank, .ok = true};
+  LoadReport report{
+      .group = order.group, .generation = order.generation, .rank = order.rank, .ok = true};
   if (world.chance(world.faults.load_failure)) {
     report.ok = false;
     report.error = Error{ErrorCode::data_loss, "The model file is damaged: fetch it again."};
@@ -34,7 +35,8 @@ void ShardHost::load(const LoadOrder& order) {
                       .max_slots = config.max_slots,
                       .context = config.context};
   const OracleWeights weights;
-  const auto capabilities = partition->load(weights, oracle_spec(), {.ranks = {RankPlan{}}}, 0, budget);
+  const auto capabilities =
+      partition->load(weights, oracle_spec(), {.ranks = {RankPlan{}}}, 0, budget);
   if (!capabilities) return world.violation(capabilities.error().message);
   serving = order.generation;
   config.group = order.group;
@@ -74,7 +76,8 @@ void ShardHost::input(BatcherInput in) {
   if (foreign) {
     const bool refused = std::ranges::any_of(effects, [](const BatcherEffect& e) {
       const auto* to = std::get_if<batcher_out::ToRouter>(&e);
-      return std::holds_alternative<batcher_out::Drop>(e) || (to && std::holds_alternative<Refused>(to->message));
+      return std::holds_alternative<batcher_out::Drop>(e) ||
+             (to && std::holds_alternative<Refused>(to->message));
     });
     world.expect(refused, "{} took a request for another generation", name);
   }
@@ -92,9 +95,8 @@ void ShardHost::perform(BatcherEffects effects) {
     perform_one(effects[i]);
     if (i + 1 < effects.size() && world.chance(world.faults.stop_after_send)) {
       world.stop(shared_from_this(), world.between(1ms, 300ms));
-      held.push_front([this, rest = BatcherEffects(effects.begin() + static_cast<long>(i) + 1, effects.end())] {
-        perform(rest);
-      });
+      held.push_front([this, rest = BatcherEffects(effects.begin() + static_cast<long>(i) + 1,
+                                                   effects.end())] { perform(rest); });
       return;
     }
   }
@@ -107,11 +109,18 @@ void ShardHost::perform_one(const BatcherEffect& effect) {
     auto at = routers.find(to->router);
     if (at == routers.end()) return;
     auto router = std::static_pointer_cast<RouterHost>(at->second->ends[0].process);
-    const int copies = world.chance(world.faults.drop) ? 0 : world.chance(world.faults.duplicate) ? 2 : 1;
+    const int copies = world.chance(world.faults.drop)        ? 0
+                       : world.chance(world.faults.duplicate) ? 2
+                                                              : 1;
     for (int i = 0; i < copies; ++i) {
-      world.send(at->second, *this, [router, g = spec.group, id = incarnation, message = to->message] {
-        std::visit([&](const auto& m) { router->input(router_in::FromGroup{g, id, m}); }, message);
-      });
+      world.send(at->second, *this,
+                 [router, g = spec.group, id = incarnation, message = to->message] {
+                   std::visit(
+                       [&](const auto& m) {
+                         router->input(router_in::FromGroup{g, id, m});
+                       },
+                       message);
+                 });
     }
   } else if (const auto* fault = std::get_if<batcher_out::Fault>(&effect)) {
     world.trace(name, "fault: {}", fault->fault.error.message);
@@ -120,12 +129,14 @@ void ShardHost::perform_one(const BatcherEffect& effect) {
 }
 
 void ShardHost::run(const batcher_out::RunStep& step) {
-  if (world.chance(world.faults.hang)) return world.trace(name, "step {} hangs", step.plan->key.step);
+  if (world.chance(world.faults.hang))
+    return world.trace(name, "step {} hangs", step.plan->key.step);
   const auto rows = static_cast<int64_t>(step.plan->tokens.size());
   const Duration took = world.between(500us, 3ms) + rows * 50us;
   world.post(shared_from_this(), took, [this, plan = step.plan] {
     if (world.chance(world.faults.step_error)) {
-      return input(batcher_in::StepFailed{plan->key, Error{ErrorCode::internal, "the device gave up"}});
+      return input(
+          batcher_in::StepFailed{plan->key, Error{ErrorCode::internal, "the device gave up"}});
     }
     const auto output = partition->wait(partition->submit(*plan), 1s);
     if (!output) return world.violation(name + ": " + output.error().message);

@@ -19,7 +19,8 @@ thread_local uint64_t current_seed = 0;
 
 /// A broken invariant of a machine aborts: say which seed shows it.
 void say_seed(int) {
-  std::fprintf(stderr, "replay with: scripts/sim.sh %llu --trace\n", static_cast<unsigned long long>(current_seed));
+  std::fprintf(stderr, "replay with: scripts/sim.sh %llu --trace\n",
+               static_cast<unsigned long long>(current_seed));
   std::signal(SIGABRT, SIG_DFL);
   std::raise(SIGABRT);
 }
@@ -56,7 +57,8 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
   std::signal(SIGABRT, before);
   std::sort(violations.begin(), violations.end());
   for (const auto& [seed, what] : violations) {
-    FAIL_CHECK("seed " << seed << " " << what << "; replay with: scripts/sim.sh " << seed << " --trace");
+    FAIL_CHECK("seed " << seed << " " << what << "; replay with: scripts/sim.sh " << seed
+                       << " --trace");
   }
   // The runs must have reached what they are meant to try.
   CHECK(totals.complete > kSeeds * 20);
@@ -67,9 +69,9 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
   CHECK(totals.coalesced > kSeeds / 10);
   CHECK(deaths > kSeeds);
   CHECK(drains > kSeeds / 10);
-  MESSAGE(kSeeds << " seeds, " << totals.complete << " answers, " << totals.tokens << " tokens, " << totals.retries
-                 << " of them over a failure, " << deaths << " deaths, " << totals.failed << " failed, " << totals.lost
-                 << " lost with their router");
+  MESSAGE(kSeeds << " seeds, " << totals.complete << " answers, " << totals.tokens << " tokens, "
+                 << totals.retries << " of them over a failure, " << deaths << " deaths, "
+                 << totals.failed << " failed, " << totals.lost << " lost with their router");
 }
 
 TEST_CASE("sim: a seed replays the same run") {

@@ -1,5 +1,6 @@
-// Where a test may break a rule on purpose: it sits between the machines and the world and changes what one of them
-// is told or says. The mutants of sim_mutants_test.cpp show that the checkers would notice.
+// Where a test may break a rule on purpose: it sits between the machines and the world and changes
+// what one of them is told or says. The mutants of sim_mutants_test.cpp show that the checkers
+// would notice.
 #pragma once
 
 #include "cluster/batcher.h"

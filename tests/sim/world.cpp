@@ -13,7 +13,8 @@ World::~World() {
 }
 
 void World::post(const ProcessPtr& process, Duration delay, std::function<void()> what) {
-  at(now_ + delay, [this, process, what = std::move(what)]() mutable { run_or_hold(process, std::move(what)); });
+  at(now_ + delay,
+     [this, process, what = std::move(what)]() mutable { run_or_hold(process, std::move(what)); });
 }
 
 void World::run_or_hold(const ProcessPtr& process, std::function<void()> what) {
@@ -79,7 +80,8 @@ void World::send(const LinkPtr& link, const Process& from, std::function<void()>
 void World::tell_lost(const LinkPtr& link, int end, Duration after) {
   Link::End& e = link->ends[end];
   if (!e.process->alive) return;
-  at(std::max(e.last, now_ + after), [this, process = e.process, lost = e.lost] { run_or_hold(process, lost); });
+  at(std::max(e.last, now_ + after),
+     [this, process = e.process, lost = e.lost] { run_or_hold(process, lost); });
 }
 
 void World::die(const ProcessPtr& process) {
@@ -108,7 +110,8 @@ void World::cut(const LinkPtr& link) {
 
 std::vector<LinkPtr> World::open_links() const {
   std::vector<LinkPtr> open;
-  std::ranges::copy_if(links_, std::back_inserter(open), [](const LinkPtr& l) { return !l->closed; });
+  std::ranges::copy_if(links_, std::back_inserter(open),
+                       [](const LinkPtr& l) { return !l->closed; });
   return open;
 }
 
@@ -120,7 +123,9 @@ void World::violation(std::string what) {
 }
 
 void World::print(const std::string& who, const std::string& what) const {
-  std::fputs(fmt::format("{:11.6f} {:<22} {}\n", to_seconds(now_.time_since_epoch()), who, what).c_str(), stdout);
+  std::fputs(
+      fmt::format("{:11.6f} {:<22} {}\n", to_seconds(now_.time_since_epoch()), who, what).c_str(),
+      stdout);
 }
 
 }  // namespace troupe::sim

@@ -1,5 +1,6 @@
-// A whole node in one thread under virtual time: processes, ordered links, pauses, deaths. Everything that happens
-// is an event on one queue and every random choice comes from one seed, so a seed replays a run exactly.
+// A whole node in one thread under virtual time: processes, ordered links, pauses, deaths.
+// Everything that happens is an event on one queue and every random choice comes from one seed, so
+// a seed replays a run exactly.
 #pragma once
 
 #include <fmt/format.h>
@@ -22,7 +23,8 @@ namespace troupe::sim {
 
 class World;
 
-/// Anything that can be killed or stopped. Inputs of a stopped process wait; those of a dead one vanish.
+/// Anything that can be killed or stopped. Inputs of a stopped process wait; those of a dead one
+/// vanish.
 struct Process {
   Process(World& w, std::string n, Incarnation i) : world(w), name(std::move(n)), incarnation(i) {}
   virtual ~Process() = default;
@@ -40,8 +42,8 @@ struct Process {
 };
 using ProcessPtr = std::shared_ptr<Process>;
 
-/// A connection between two processes: in order within a direction, until it is cut or an end dies. What a dead
-/// process had sent still arrives, and then its peer is told.
+/// A connection between two processes: in order within a direction, until it is cut or an end dies.
+/// What a dead process had sent still arrives, and then its peer is told.
 struct Link {
   struct End {
     ProcessPtr process;
@@ -78,13 +80,16 @@ class World {
     return low + static_cast<int32_t>(below(static_cast<uint64_t>(high - low + 1)));
   }
   Duration between(Duration low, Duration high) {
-    return low + Duration(static_cast<int64_t>(below(static_cast<uint64_t>((high - low).count() + 1))));
+    return low +
+           Duration(static_cast<int64_t>(below(static_cast<uint64_t>((high - low).count() + 1))));
   }
   uint64_t fresh_id() { return random_() | 1; }
 
   // -- time --
   Time now() const { return now_; }
-  void at(Time time, std::function<void()> what) { events_.push({std::max(time, now_), ++events_made_, std::move(what)}); }
+  void at(Time time, std::function<void()> what) {
+    events_.push({std::max(time, now_), ++events_made_, std::move(what)});
+  }
   /// Runs there, after a delay; waits while it is stopped; never if it is dead by then.
   void post(const ProcessPtr& process, Duration delay, std::function<void()> what);
   /// One event; false when none is left.
@@ -96,7 +101,8 @@ class World {
   void resume(const ProcessPtr& process);
   /// The process is gone: its links close.
   void die(const ProcessPtr& process);
-  LinkPtr connect(const ProcessPtr& a, const ProcessPtr& b, std::function<void()> a_lost, std::function<void()> b_lost);
+  LinkPtr connect(const ProcessPtr& a, const ProcessPtr& b, std::function<void()> a_lost,
+                  std::function<void()> b_lost);
   /// From the end `from`; `what` runs at the other end.
   void send(const LinkPtr& link, const Process& from, std::function<void()> what);
   /// Closed at `from`'s side, or broken in the middle: what is on its way is lost.
@@ -124,7 +130,9 @@ class World {
     Time time;
     uint64_t order;
     std::function<void()> what;
-    bool operator<(const Event& o) const { return std::pair(o.time, o.order) < std::pair(time, order); }
+    bool operator<(const Event& o) const {
+      return std::pair(o.time, o.order) < std::pair(time, order);
+    }
   };
   void run_or_hold(const ProcessPtr& process, std::function<void()> what);
   void tell_lost(const LinkPtr& link, int end, Duration after);
