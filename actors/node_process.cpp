@@ -144,6 +144,18 @@ std::string endpoint_json(const NodeOptions& options, const Plan& plan, const St
   return out + "\n";
 }
 
+/// CAF's own shutdown waits for timers and handles; nothing here needs it once the children are
+/// gone.
+[[noreturn]] void leave(int code) {
+  std::fflush(nullptr);
+  ::_exit(code);
+}
+
+[[noreturn]] void give_up(const Error& error) {
+  std::fprintf(stderr, "troupe: %s\n", error.message.c_str());
+  leave(1);
+}
+
 }  // namespace
 
 Result<void> run_node(NodeOptions options) {
@@ -200,7 +212,8 @@ Result<void> run_node(NodeOptions options) {
     else
       tell(node_in::Drain{});
   };
-  Spawner spawner(std::move(events));
+  std::optional<Spawner> children(std::in_place, std::move(events));
+  Spawner& spawner = *children;
   spawner_address = &spawner;
 
   SupervisorActorConfig setup;
@@ -225,7 +238,7 @@ Result<void> run_node(NodeOptions options) {
   supervisor = system.spawn<SupervisorActor>(std::move(setup));
   if (auto published = publish_unix(system, middleman, supervisor, state->node_socket());
       !published)
-    return std::unexpected(published.error());
+    give_up(published.error());
 
   AdminConfig admin;
   admin.listener = admin_listener->fd;
@@ -236,17 +249,18 @@ Result<void> run_node(NodeOptions options) {
   admin.actor = [tree](const std::string& id) { return actor_json(tree->get(), id); };
   admin.metrics = [tree] { return node_metrics_text(tree->get()); };
   auto admin_server = AdminServer::start(std::move(admin));
-  if (!admin_server) return std::unexpected(admin_server.error());
+  if (!admin_server) give_up(admin_server.error());
   if (auto written = state->write_endpoint(
           endpoint_json(options, *plan, *state, to_string(admin_listener->address)));
       !written)
-    return std::unexpected(written.error());
+    give_up(written.error());
 
   tell(node_in::Start{});
   spawner.run();
+  children.reset();  // what still runs is killed and reaped
   std::lock_guard lock(outcome_mutex);
-  if (outcome) return std::unexpected(*outcome);
-  return {};
+  if (outcome) give_up(*outcome);
+  leave(0);
 }
 
 }  // namespace troupe

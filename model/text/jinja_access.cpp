@@ -27,7 +27,9 @@ Value loop_attribute(const LoopState& loop, const std::string& name) {
   return Value::undefined(&name);
 }
 
+// A method that is there but refused is undefined, as in Jinja2; only calling it tells why.
 Value bound_method(const Value& receiver, const std::string& name) {
+  if (is_refused_method(receiver, name)) return Value::undefined(nullptr);
   return Value::method(std::make_shared<Method>(Method{receiver, name}));
 }
 
@@ -240,22 +242,25 @@ bool compare_less(Meter& meter, const Value& a, const Value& b) {
   if (a.is_undefined()) fail_undefined(a);
   if (b.is_undefined()) fail_undefined(b);
   if (a.is_string() && b.is_string()) meter.bytes(std::min(a.text().size(), b.text().size()));
-  if (a.is_sequence()) meter.items(a.items().items.size());
-  return less(a, b);
+  int64_t visited = 0;
+  const bool result = less(a, b, visited);
+  meter.step(visited);
+  return result;
 }
 
 bool compare_equal(Meter& meter, const Value& a, const Value& b) {
-  meter.step();
   if (a.is_string() && b.is_string()) meter.bytes(std::min(a.text().size(), b.text().size()));
-  if (a.is_sequence()) meter.items(a.items().items.size());
-  return equal(a, b);
+  int64_t visited = 0;
+  const bool result = equal(a, b, visited);
+  meter.step(visited);
+  return result;
 }
 
 bool identical(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
-  if (a.is_string() || a.is_number() || a.is_none() || a.is_undefined()) return equal(a, b);
-  if (a.is(Kind::name_space) || a.is(Kind::function)) return equal(a, b);
-  return a.identity() == b.identity();
+  if (a.is_sequence() || a.is(Kind::dict)) return a.identity() == b.identity();
+  int64_t visited = 0;
+  return equal(a, b, visited);
 }
 
 }  // namespace troupe::jinja

@@ -113,6 +113,7 @@ struct Statement {
   std::vector<ExprPtr> conditions;
   std::vector<Body> bodies;
   std::vector<Parameter> parameters;
+  bool takes_caller = false;  ///< the macro's body mentions `caller`
 };
 
 struct Program {

@@ -165,7 +165,8 @@ Value Interpreter::call_macro(const Macro& macro, Arguments given) {
     }
   }
   for (auto& [argument, value] : given.named) {
-    if (argument != "caller") give_up("macro '" + name + "' takes no argument '" + argument + "'");
+    if (argument != "caller" || !statement.takes_caller)
+      give_up("macro '" + name + "' takes no argument '" + argument + "'");
     if (const Symbol caller = symbol("caller"); caller >= 0) scope_->set(caller, std::move(value));
   }
   ++macros_;

@@ -2,6 +2,7 @@
 // are met: no chat template is known to use them.
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 
 #include "config/limits.h"
@@ -29,6 +30,7 @@ std::string format_fixed(const Value& value, int precision) {
 std::string format_whole(const Value& value) {
   if (value.is(Kind::big_integer)) return value.text();
   if (value.is(Kind::real)) {
+    if (!std::isfinite(value.as_real())) give_up("cannot convert float infinity or NaN to integer");
     std::string digits = format_fixed(value, 6);
     return digits.substr(0, digits.find('.'));
   }

@@ -3,6 +3,7 @@
 
 #include "config/limits.h"
 #include "model/text/jinja_failure.h"
+#include "model/text/jinja_library.h"
 #include "model/text/jinja_print.h"
 #include "model/text/jinja_sort.h"
 #include "model/text/jinja_text.h"
@@ -80,7 +81,8 @@ class JsonWriter {
     }
     const auto& entries = dict.entries;
     const std::vector<size_t> order = stable_order(entries.size(), [&](size_t a, size_t b) {
-      return style_.keys == JsonStyle::Keys::sorted && less(entries[a].first, entries[b].first);
+      return style_.keys == JsonStyle::Keys::sorted &&
+             compare_less(meter_, entries[a].first, entries[b].first);
     });
     out_ += '{';
     ++level_;

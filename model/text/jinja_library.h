@@ -48,6 +48,8 @@ const Test* find_test(std::string_view name);
 /// Whether values of this kind have the method, as in Python; calling it may still be refused
 /// (`append`).
 bool has_method(const Value& receiver, std::string_view name);
+/// A method that would change the value.
+bool is_refused_method(const Value& receiver, std::string_view name);
 Value call_method(Meter& meter, const Value& receiver, std::string_view name,
                   const Arguments& arguments);
 /// A method of Python's str, dict or list that this subset has not.

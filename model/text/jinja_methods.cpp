@@ -130,6 +130,11 @@ bool has_method(const Value& receiver, std::string_view name) {
   return find_container_method(receiver, name) != nullptr;
 }
 
+bool is_refused_method(const Value& receiver, std::string_view name) {
+  const ContainerMethod* method = find_container_method(receiver, name);
+  return method != nullptr && method->call == nullptr;
+}
+
 Value call_method(Meter& meter, const Value& receiver, std::string_view name, Given given) {
   if (receiver.is_string()) return find_string_method(name)->call(meter, receiver, given);
   if (receiver.is(Kind::loop)) return loop_cycle(receiver.loop(), given);

@@ -70,7 +70,7 @@ Value on_integers(Op op, int64_t a, int64_t b) {
       return Value::real(static_cast<double>(a) / static_cast<double>(b));
     case Op::floor_div:
     case Op::mod: {
-      if (b == -1) return op == Op::mod ? Value::integer(0) : checked(a == INT64_MIN, -a);
+      if (b == -1) return op == Op::mod ? Value::integer(0) : on_integers(Op::sub, 0, a);
       // Python rounds to minus infinity; the remainder has the sign of b.
       const int64_t shift = a % b != 0 && (a % b < 0) != (b < 0) ? 1 : 0;
       return Value::integer(op == Op::mod ? a % b + shift * b : a / b - shift);

@@ -224,6 +224,10 @@ ExprPtr ExprParser::primary() {
       if (name == "true" || name == "True") return constant(Value::boolean(true), line);
       if (name == "false" || name == "False") return constant(Value::boolean(false), line);
       if (name == "none" || name == "None") return constant(Value::none(), line);
+      if (name == "caller") ++state_.caller_mentions;
+      if (state_.open_macros > 0 && (name == "varargs" || name == "kwargs")) {
+        give_up_unsupported("the name '" + name + "' in a macro", line);
+      }
       ExprPtr expr = make(Expr::Kind::name, line);
       expr->symbol = state_.symbol(name);
       return expr;

@@ -29,6 +29,9 @@ class ParseState {
 
   Symbol symbol(const std::string& name);
   Program& program() { return program_; }
+  /// How often `caller` was mentioned so far.
+  int caller_mentions = 0;
+  int open_macros = 0;
 
   /// Counts nesting while it lives; gives up beyond kTemplateDepthMax.
   class Nested {

@@ -164,7 +164,11 @@ class Parser {
   void parse_callable(Statement& made, Ends ends) {
     if (made.kind == Statement::Kind::macro) made.parameters = parameters();
     const int outer = std::exchange(loops_, 0);
+    const int mentions = state_.caller_mentions;
+    ++state_.open_macros;
     made.bodies.push_back(block(ends));
+    --state_.open_macros;
+    made.takes_caller = state_.caller_mentions > mentions;
     state_.take();
     loops_ = outer;
   }

@@ -103,6 +103,7 @@ Interpreter::Flow Interpreter::run_for(const Statement& statement) {
     items = std::move(kept);
   }
   auto loop = std::make_shared<LoopState>();
+  for (const Value& item : items) loop->depth = std::max(loop->depth, item.depth() + 1);
   loop->items = std::move(items);
   bool finished_one = false;
   for (; loop->index0 < loop->items.size(); ++loop->index0) {

@@ -195,7 +195,7 @@ Value pad_method(Meter& meter, const Value& receiver, Given given) {
                                                     : " ";
   if (count_code_points(with) != 1) give_up("the fill character must be one character");
   const std::string& whole = receiver.text();
-  const int64_t wanted = to_integer(*width, "width");
+  const int64_t wanted = std::max<int64_t>(to_integer(*width, "width"), 0);
   const int64_t missing =
       std::max<int64_t>(wanted - static_cast<int64_t>(count_code_points(whole)), 0);
   meter.bytes(static_cast<size_t>(missing) > SIZE_MAX / 8

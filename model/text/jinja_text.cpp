@@ -189,7 +189,7 @@ std::vector<std::string_view> split(std::string_view text,
   std::string_view rest = strip(text, std::nullopt, Side::left);
   while (!rest.empty()) {
     if (full()) {
-      parts.push_back(strip(rest, std::nullopt, Side::right));
+      parts.push_back(rest);
       break;
     }
     size_t end = 0;
@@ -225,7 +225,7 @@ std::vector<std::string_view> split_right(std::string_view text,
   }
   if (separator) {
     parts.push_back(rest);
-  } else if (rest = strip(rest, std::nullopt, Side::left); !rest.empty()) {
+  } else if (!rest.empty()) {
     parts.push_back(rest);
   }
   std::ranges::reverse(parts);

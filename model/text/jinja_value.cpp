@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "config/limits.h"
 #include "model/text/jinja_failure.h"
 
 namespace troupe::jinja {
@@ -15,6 +16,14 @@ constexpr size_t kIndexedFrom = 16;  // below, a walk is as fast as a hash
 std::string no_order(const Value& a, const Value& b) {
   return "'<' not supported between '" + std::string(type_name(a)) + "' and '" +
          std::string(type_name(b)) + "'";
+}
+
+bool is_scalar(const Value& value) {
+  return value.is_string() || value.is_number() || value.is_none() || value.is_undefined();
+}
+
+void visit(int64_t& visited) {
+  if (++visited > kTemplateStepsMax) give_up_too_large("compares values that are too big");
 }
 
 }  // namespace
@@ -140,11 +149,7 @@ int Value::depth() const {
   if (is(Kind::dict)) return dict().depth;
   if (is(Kind::generator)) return generator_items().depth;
   if (is(Kind::method)) return method().receiver.depth() + 1;
-  if (is(Kind::loop)) {
-    int deepest = 0;
-    for (const Value& item : loop().items) deepest = std::max(deepest, item.depth());
-    return deepest + 1;
-  }
+  if (is(Kind::loop)) return loop().depth;
   return 0;
 }
 
@@ -161,14 +166,17 @@ const Value* Dict::find(std::string_view key) const {
 
 const Value* Dict::find(const Value& key) const {
   if (key.is_string()) return find(key.text());
+  if (!is_scalar(key)) return nullptr;
   for (const auto& [name, value] : entries) {
-    if (equal(name, key)) return &value;
+    int64_t visited = 0;
+    if (equal(name, key, visited)) return &value;
   }
   return nullptr;
 }
 
 void Dict::set(Value key, Value value) {
-  depth = std::max({depth, key.depth() + 1, value.depth() + 1});
+  if (!is_scalar(key)) give_up("a " + std::string(type_name(key)) + " cannot be the key of a dict");
+  depth = std::max(depth, value.depth() + 1);
   if (const Value* known = find(key)) {
     *const_cast<Value*>(known) = std::move(value);
     return;
@@ -225,7 +233,8 @@ bool truthy(const Value& value) {
   }
 }
 
-bool equal(const Value& a, const Value& b) {
+bool equal(const Value& a, const Value& b, int64_t& visited) {
+  visit(visited);
   if (a.is_number() && b.is_number()) {
     if (a.is(Kind::big_integer) && b.is(Kind::big_integer)) return a.text() == b.text();
     if (a.is_integral() && b.is_integral()) return a.as_integer() == b.as_integer();
@@ -244,7 +253,8 @@ bool equal(const Value& a, const Value& b) {
     case Kind::view: {
       const auto& left = a.items().items;
       const auto& right = b.items().items;
-      return std::ranges::equal(left, right, equal);
+      return std::ranges::equal(
+          left, right, [&](const Value& x, const Value& y) { return equal(x, y, visited); });
     }
     case Kind::dict: {
       const Dict& left = a.dict();
@@ -253,7 +263,7 @@ bool equal(const Value& a, const Value& b) {
       if (left.entries.size() != right.entries.size()) return false;
       return std::ranges::all_of(left.entries, [&](const auto& entry) {
         const Value* other = right.find(entry.first);
-        return other != nullptr && equal(entry.second, *other);
+        return other != nullptr && equal(entry.second, *other, visited);
       });
     }
     case Kind::name_space:
@@ -265,7 +275,8 @@ bool equal(const Value& a, const Value& b) {
   }
 }
 
-bool less(const Value& a, const Value& b) {
+bool less(const Value& a, const Value& b, int64_t& visited) {
+  visit(visited);
   if (a.is_number() && b.is_number()) {
     if (a.is_integral() && b.is_integral()) return a.as_integer() < b.as_integer();
     return a.to_double() < b.to_double();
@@ -276,7 +287,7 @@ bool less(const Value& a, const Value& b) {
     const auto& left = a.items().items;
     const auto& right = b.items().items;
     for (size_t i = 0; i < left.size() && i < right.size(); ++i) {
-      if (!equal(left[i], right[i])) return less(left[i], right[i]);
+      if (!equal(left[i], right[i], visited)) return less(left[i], right[i], visited);
     }
     return left.size() < right.size();
   }

@@ -119,7 +119,8 @@ class Value {
   std::shared_ptr<void> object_;
 };
 
-/// Keeps the order of insertion. Built with set(), then shared and never changed.
+/// Keeps the order of insertion. Built with set(), then shared and never changed. Keys are strings,
+/// numbers, booleans or none; set() gives up on others.
 struct Dict {
   std::vector<std::pair<Value, Value>> entries;
   std::unordered_map<std::string_view, uint32_t> index;  ///< of string keys, once there are many
@@ -140,7 +141,7 @@ struct Namespace {
 struct LoopState {
   std::vector<Value> items;
   size_t index0 = 0;
-  int level = 1;  ///< loop.depth
+  int depth = 1;  ///< of nested lists and dicts, counting this one
 };
 
 /// A method looked up but not yet called: `message.get`.
@@ -150,10 +151,12 @@ struct Method {
 };
 
 bool truthy(const Value& value);
-/// Python's ==; containers compare by their contents.
-bool equal(const Value& a, const Value& b);
-/// Python's <; gives up when the types have no order.
-bool less(const Value& a, const Value& b);
+/// Python's ==; containers compare by their contents. Counts the values looked at in `visited` and
+/// gives up beyond kTemplateStepsMax of them: lists that share their parts can be far bigger to
+/// walk than to keep.
+bool equal(const Value& a, const Value& b, int64_t& visited);
+/// Python's <; also gives up when the types have no order.
+bool less(const Value& a, const Value& b, int64_t& visited);
 /// "str", "int", "list", ... as Python calls the type.
 std::string_view type_name(const Value& value);
 

@@ -2,9 +2,10 @@
 
 #include <utf8proc.h>
 
-#include <cstdlib>
+#include <algorithm>
+#include <array>
 #include <cstring>
-#include <memory>
+#include <vector>
 
 #include "config/check.h"
 
@@ -53,6 +54,47 @@ bool surely_nfc(std::string_view text) {
     if (p->combining_class != 0 || canonical || p->comb_index != UINT16_MAX) return false;
   }
   return true;
+}
+
+constexpr auto kNfcOptions = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+
+std::vector<utf8proc_int32_t> decomposed(std::string_view text) {
+  std::vector<utf8proc_int32_t> codes;
+  codes.reserve(text.size());
+  while (!text.empty()) {
+    const Utf8Char c = first_char(text);
+    text.remove_prefix(c.bytes);
+    std::array<utf8proc_int32_t, 32> parts;  // the longest canonical decomposition has 4 characters
+    int boundary = 0;
+    const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c.code), parts.data(),
+                                           parts.size(), kNfcOptions, &boundary);
+    TROUPE_CHECK(n >= 0 && n <= static_cast<utf8proc_ssize_t>(parts.size()), n);
+    codes.insert(codes.end(), parts.begin(), parts.begin() + n);
+  }
+  return codes;
+}
+
+/// Canonical ordering: each run of combining marks sorted by class, equal ones in the order they
+/// came. utf8proc's own is quadratic, so that a message of nothing but marks would hold up a
+/// router.
+void order_marks(std::vector<utf8proc_int32_t>& codes) {
+  struct Mark {
+    uint64_t order;  ///< class << 32 | place in the run
+    utf8proc_int32_t code;
+  };
+  std::vector<Mark> run;
+  const auto class_of = [&](size_t i) {
+    return static_cast<uint64_t>(utf8proc_get_property(codes[i])->combining_class);
+  };
+  for (size_t i = 0; i < codes.size(); ++i) {
+    run.clear();
+    const size_t begin = i;
+    for (; i < codes.size() && class_of(i) != 0; ++i)
+      run.push_back({class_of(i) << 32 | run.size(), codes[i]});
+    if (run.size() < 2) continue;
+    std::ranges::sort(run, {}, &Mark::order);
+    for (size_t k = 0; k < run.size(); ++k) codes[begin + k] = run[k].code;
+  }
 }
 
 }  // namespace
@@ -123,13 +165,14 @@ bool is_word(char32_t c) {
 
 std::string_view to_nfc(std::string_view text, std::string& storage) {
   if (surely_nfc(text)) return text;
-  utf8proc_uint8_t* mapped = nullptr;
-  const auto n = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                              static_cast<utf8proc_ssize_t>(text.size()), &mapped,
-                              static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  TROUPE_CHECK(n >= 0, n);  // the text is valid, so only memory can fail
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
-  storage.assign(reinterpret_cast<const char*>(mapped), static_cast<size_t>(n));
+  std::vector<utf8proc_int32_t> codes = decomposed(text);
+  order_marks(codes);
+  const auto n = utf8proc_normalize_utf32(codes.data(), static_cast<utf8proc_ssize_t>(codes.size()),
+                                          kNfcOptions);
+  TROUPE_CHECK(n >= 0, n);
+  storage.clear();
+  for (utf8proc_ssize_t i = 0; i < n; ++i)
+    append_utf8(storage, static_cast<char32_t>(codes[static_cast<size_t>(i)]));
   return storage;
 }
 

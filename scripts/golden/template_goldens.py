@@ -2,7 +2,8 @@
 """What PyPI jinja2 makes of the templates in .deps for each conversation of tests/golden/templates/conversations.json.
 
 Writes tests/golden/templates/expected.json: for each template and conversation the length and SHA-256 of the UTF-8
-text, or the kind of error. Hashes, so that the templates are not copied. Run it in a virtual environment:
+text, or the kind of error. Hashes, so that the templates are not copied. Also snippets_expected.json: the text of each
+template of snippets.json, or null where jinja2 has an error. Run it in a virtual environment:
   python3 -m venv VENV && VENV/bin/pip install jinja2==3.1.6 && VENV/bin/python scripts/golden/template_goldens.py
 With TEMPLATE and CONVERSATION (a name or number) it prints that text instead.
 """
@@ -67,6 +68,20 @@ def render(template, conversation):
         return None, type(error).__name__
 
 
+def write_snippets(env):
+    snippets = json.loads((GOLDEN / "snippets.json").read_text(encoding="utf-8"))
+    texts = []
+    for source in snippets["templates"]:
+        try:
+            text, error = render(env.from_string(source), snippets)
+            texts.append(text if error is None else None)
+        except (jinja2.TemplateSyntaxError, SyntaxError):
+            texts.append(None)
+    (GOLDEN / "snippets_expected.json").write_text(
+        json.dumps(texts, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    print(f"{len(texts)} snippets, {sum(text is None for text in texts)} of them errors")
+
+
 def main():
     conversations = json.loads((GOLDEN / "conversations.json").read_text(encoding="utf-8"))
     env = environment()
@@ -77,6 +92,7 @@ def main():
                 text, error = render(env.from_string(source), conversation)
                 sys.stdout.write(text if error is None else f"[{error}]\n")
         return
+    write_snippets(env)
     expected = {}
     for path in sorted(TEMPLATES.glob("*.jinja")):
         template = env.from_string(path.read_text(encoding="utf-8"))
