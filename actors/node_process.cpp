@@ -19,8 +19,10 @@
 #include "actors/unix_basp.h"
 #include "config/digest.h"
 #include "net/admin_server.h"
+#include "net/api_keys.h"
 #include "net/json_writer.h"
 #include "net/listener.h"
+#include "net/tls_filter.h"
 
 namespace troupe {
 
@@ -64,6 +66,17 @@ LoadOrder order_of(const ModelConfig& model, const NodeConfig& node, GroupId gro
   return order;
 }
 
+/// What would keep a router from starting, said here once instead of by each of its respawns.
+Result<void> check_router_files(const ClusterConfig& config, const RouterListen& router) {
+  if (!config.api_keys_file.empty())
+    if (auto keys = ApiKeys::load(config.api_keys_file); !keys)
+      return std::unexpected(keys.error());
+  if (!router.tls_certificate.empty())
+    if (auto tls = TlsContext::load(router.tls_certificate, router.tls_key); !tls)
+      return std::unexpected(tls.error());
+  return {};
+}
+
 /// Which processes this node runs, and what each is told.
 Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
                        std::vector<Listener>& listeners) {
@@ -103,6 +116,8 @@ Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
   }
   for (const RouterListen& router : config.routers) {
     if (router.node != options.node) continue;
+    if (auto usable = check_router_files(config, router); !usable)
+      return std::unexpected(usable.error());
     auto listener = listen_tcp(router.http);
     if (!listener) return std::unexpected(listener.error());
     listeners.push_back(*listener);
