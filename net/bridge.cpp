@@ -47,6 +47,9 @@ using BodyOrError = std::expected<std::string, RequestError>;
 
 std::expected<std::shared_ptr<const ServedModel>, RequestError> choose_model(
     const Models& models, const std::string& name) {
+  if (models.empty())
+    return std::unexpected(RequestError{
+        {ErrorCode::unavailable, "No model is loaded yet: retry soon, /readyz says why.", ""}});
   if (name.empty() && models.size() == 1) return models.front();
   if (name.empty())
     return std::unexpected(RequestError{
@@ -196,10 +199,13 @@ class BridgeServer final : public Bridge, private HttpHandler {
     auto server = HttpServer::make(std::move(http), *this);
     if (!server) return std::unexpected(server.error());
     server_ = std::move(*server);
-    server_->run();
+    if (config_.accept == BridgeConfig::Accept::at_once) open();
     return {};
   }
 
+  void open() override {
+    if (!std::exchange(opened_, true)) server_->run();
+  }
   void set_models(Models models) override {
     server_->post(
         [this, models = std::move(models)]() mutable { set_models_now(std::move(models)); });
@@ -265,7 +271,9 @@ class BridgeServer final : public Bridge, private HttpHandler {
     answer(exchange, std::move(response));
   }
   void refuse(const Exchange& exchange, const RequestError& problem) {
-    answer(exchange, error_response(problem.error, problem.code));
+    auto response = error_response(problem.error, problem.code);
+    if (response.status == 503) response.headers = {{"Retry-After", "1"}};
+    answer(exchange, std::move(response));
   }
 
   void handle(HttpRequest request, std::shared_ptr<HttpReply> reply) override {
@@ -454,6 +462,7 @@ class BridgeServer final : public Bridge, private HttpHandler {
   std::string models_body_;
   BridgeState state_;
   bool draining_ = false;
+  bool opened_ = false;  ///< owner's thread
   std::unordered_map<RequestId, std::unique_ptr<OpenRequest>> open_;
   std::unique_ptr<Worker> worker_ = std::make_unique<Worker>(kParseQueueMax);
   std::unique_ptr<HttpServer> server_;

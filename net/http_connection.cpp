@@ -345,10 +345,12 @@ void HttpConnection::tick(Time now) {
         ++hub_->stats.bad_requests;
         answer_and_close(error_response(408, "The request header came too slowly: send it faster.",
                                         "slow_header"));
-      } else if (age >
-                     (tls_ && !tls_->established() ? config.header_timeout : config.idle_timeout) ||
-                 hub_->draining) {
-        close();
+      } else {
+        // Also in a drain a new connection may send its first request: it is told that we drain.
+        const bool greeting = exchange_ == 0 && (hub_->draining || (tls_ && !tls_->established()));
+        if ((hub_->draining && exchange_ > 0) ||
+            age > (greeting ? config.header_timeout : config.idle_timeout))
+          close();
       }
       return;
     }

@@ -72,8 +72,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void tick(Time now);
   void flush();
   void close();
+  /// Between two requests; a connection that has yet to send its first one stays.
   void close_if_idle() {
-    if (phase_ == Phase::reading && !parser_.started() && in_.empty()) close();
+    if (phase_ == Phase::reading && exchange_ > 0 && !parser_.started() && in_.empty()) close();
   }
   /// For the end of the server: nobody is told.
   void abandon() {
