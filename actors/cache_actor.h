@@ -9,6 +9,7 @@
 #include "cache/redis_store.h"
 #include "cache/response_cache.h"
 #include "cluster/router.h"
+#include "net/child_start.h"
 
 namespace troupe {
 
@@ -26,6 +27,10 @@ struct CacheActorConfig {
   std::shared_ptr<RedisStore> redis;  ///< null: none
 };
 
+/// The tiers a router process was told of; outlives the actor. invalid_argument for a bad redis
+/// address.
+Result<CacheActorConfig> make_cache(const ChildStart& start);
+
 class CacheActor : public caf::event_based_actor {
  public:
   CacheActor(caf::actor_config& config, CacheActorConfig setup);
@@ -36,6 +41,8 @@ class CacheActor : public caf::event_based_actor {
   caf::behavior make_behavior() override;
 
  private:
+  void look_up(RequestId id, const Digest& key, const caf::actor& router);
+
   CacheActorConfig setup_;
 };
 

@@ -118,6 +118,7 @@ int run_child(int lifeline) {
                                   start->trusted_proxies.end());
     setup.tenant_root = start->tenant_root;
     setup.limits = start->limits;
+    setup.accept = BridgeConfig::Accept::on_open;
     setup.build = start->build;
     setup.node = start->node;
     auto started = Bridge::start(std::move(setup), *sink);

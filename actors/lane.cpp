@@ -15,6 +15,13 @@
 
 namespace troupe {
 
+namespace {
+/// Enough of a template for chats with the oracle to be possible and foreseeable.
+constexpr char kOracleTemplate[] =
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}";
+}  // namespace
+
 MachineFacts machine_facts() {
   MachineFacts facts;
   facts.cores = static_cast<int32_t>(std::max(1u, std::thread::hardware_concurrency()));
@@ -88,6 +95,7 @@ Result<LoadedModel> DeviceLane::load_now(const LoadOrder& order) {
   if (backend == "oracle") {
     loaded.bundle.spec = oracle_spec();
     loaded.bundle.tokenizer = oracle_tokenizer_spec();
+    loaded.bundle.chat_template = kOracleTemplate;
     weights = std::make_shared<OracleWeights>();
   } else {
     auto opened = open_model(order.source);

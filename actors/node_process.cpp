@@ -19,8 +19,10 @@
 #include "actors/unix_basp.h"
 #include "config/digest.h"
 #include "net/admin_server.h"
+#include "net/api_keys.h"
 #include "net/json_writer.h"
 #include "net/listener.h"
+#include "net/tls_filter.h"
 
 namespace troupe {
 
@@ -64,6 +66,17 @@ LoadOrder order_of(const ModelConfig& model, const NodeConfig& node, GroupId gro
   return order;
 }
 
+/// What would keep a router from starting, said here once instead of by each of its respawns.
+Result<void> check_router_files(const ClusterConfig& config, const RouterListen& router) {
+  if (!config.api_keys_file.empty())
+    if (auto keys = ApiKeys::load(config.api_keys_file); !keys)
+      return std::unexpected(keys.error());
+  if (!router.tls_certificate.empty())
+    if (auto tls = TlsContext::load(router.tls_certificate, router.tls_key); !tls)
+      return std::unexpected(tls.error());
+  return {};
+}
+
 /// Which processes this node runs, and what each is told.
 Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
                        std::vector<Listener>& listeners) {
@@ -103,6 +116,8 @@ Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
   }
   for (const RouterListen& router : config.routers) {
     if (router.node != options.node) continue;
+    if (auto usable = check_router_files(config, router); !usable)
+      return std::unexpected(usable.error());
     auto listener = listen_tcp(router.http);
     if (!listener) return std::unexpected(listener.error());
     listeners.push_back(*listener);
@@ -142,6 +157,18 @@ std::string endpoint_json(const NodeOptions& options, const Plan& plan, const St
       .field("token_path", state.token_path())
       .end_object();
   return out + "\n";
+}
+
+/// CAF's own shutdown waits for timers and handles; nothing here needs it once the children are
+/// gone.
+[[noreturn]] void leave(int code) {
+  std::fflush(nullptr);
+  ::_exit(code);
+}
+
+[[noreturn]] void give_up(const Error& error) {
+  std::fprintf(stderr, "troupe: %s\n", error.message.c_str());
+  leave(1);
 }
 
 }  // namespace
@@ -200,7 +227,8 @@ Result<void> run_node(NodeOptions options) {
     else
       tell(node_in::Drain{});
   };
-  Spawner spawner(std::move(events));
+  std::optional<Spawner> children(std::in_place, std::move(events));
+  Spawner& spawner = *children;
   spawner_address = &spawner;
 
   SupervisorActorConfig setup;
@@ -225,7 +253,7 @@ Result<void> run_node(NodeOptions options) {
   supervisor = system.spawn<SupervisorActor>(std::move(setup));
   if (auto published = publish_unix(system, middleman, supervisor, state->node_socket());
       !published)
-    return std::unexpected(published.error());
+    give_up(published.error());
 
   AdminConfig admin;
   admin.listener = admin_listener->fd;
@@ -236,17 +264,18 @@ Result<void> run_node(NodeOptions options) {
   admin.actor = [tree](const std::string& id) { return actor_json(tree->get(), id); };
   admin.metrics = [tree] { return node_metrics_text(tree->get()); };
   auto admin_server = AdminServer::start(std::move(admin));
-  if (!admin_server) return std::unexpected(admin_server.error());
+  if (!admin_server) give_up(admin_server.error());
   if (auto written = state->write_endpoint(
           endpoint_json(options, *plan, *state, to_string(admin_listener->address)));
       !written)
-    return std::unexpected(written.error());
+    give_up(written.error());
 
   tell(node_in::Start{});
   spawner.run();
+  children.reset();  // what still runs is killed and reaped
   std::lock_guard lock(outcome_mutex);
-  if (outcome) return std::unexpected(*outcome);
-  return {};
+  if (outcome) give_up(*outcome);
+  leave(0);
 }
 
 }  // namespace troupe

@@ -93,6 +93,7 @@ caf::behavior RouterActor::make_behavior() {
       },
       [this](second_atom) {
         push_state();
+        if (bridge_) bridge_->open();
         report();
         second_.arm();
       },
@@ -164,6 +165,7 @@ void RouterActor::on_group_message(GroupId group, const Peer& peer, Message mess
   } else if (auto* status = std::get_if<GroupStatus>(&message)) {
     statuses_[group] = {group_models_[group], *status};
     feed(router_in::FromGroup{group, peer.incarnation, std::move(*status)});
+    if (!serving_) push_state();  // it may be the one thing that was missing
   } else {
     ++dropped_;
   }
@@ -300,6 +302,9 @@ void RouterActor::push_state() {
   if (draining_) state.reason = "draining";
   const bool changed = std::exchange(serving_, state.ready) != state.ready;
   bridge_->set_state(std::move(state));
+  // Once it can answer, and at the latest a second after its start: until then clients wait in the
+  // backlog instead of being turned away.
+  if (serving_) bridge_->open();
   if (changed) report();
 }
 

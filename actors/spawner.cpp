@@ -74,6 +74,7 @@ Spawner::Spawner(SpawnerEvents events) : events_(std::move(events)) {
 }
 
 Spawner::~Spawner() {
+  events_.exited = nullptr;  // these ends are no news to anybody
   for (auto& [name, child] : children_) ::kill(child.pid, SIGKILL);
   while (!children_.empty()) reap(children_.begin());
   ::close(image_);

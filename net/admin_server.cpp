@@ -102,6 +102,10 @@ void series(std::string& out, std::string_view name, std::string_view type, std:
 }  // namespace
 
 Result<std::unique_ptr<AdminServer>> AdminServer::start(AdminConfig config) {
+  // An empty token would let everybody in.
+  if (config.token.size() != 64)
+    return fail(ErrorCode::invalid_argument,
+                "The admin token must be 64 hex digits: remove admin.token to get a new one.");
   auto port = std::make_unique<Port>(std::move(config));
   if (auto running = port->run(); !running) return std::unexpected(running.error());
   return port;

@@ -41,7 +41,8 @@ Result<ApiKeys> ApiKeys::parse(std::string_view text, std::string_view path) {
     if (second == std::string_view::npos) return wrong("expected name:role:sha256hex");
     Entry entry;
     entry.tenant.name = std::string(line.substr(0, first));
-    if (!good_name(entry.tenant.name)) return wrong("the name may have 1 to 64 of A-Z a-z 0-9 . _ -");
+    if (!good_name(entry.tenant.name))
+      return wrong("the name may have 1 to 64 of A-Z a-z 0-9 . _ -");
     const std::string_view role = line.substr(first + 1, second - first - 1);
     if (role != "user" && role != "admin") return wrong("the role must be user or admin");
     entry.tenant.role = role == "admin" ? ApiRole::admin : ApiRole::user;
@@ -51,18 +52,21 @@ Result<ApiKeys> ApiKeys::parse(std::string_view text, std::string_view path) {
     keys.entries_.push_back(std::move(entry));
   }
   if (keys.entries_.empty())
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: holds no key: add a line name:role:sha256hex", path));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: holds no key: add a line name:role:sha256hex", path));
   return keys;
 }
 
 Result<ApiKeys> ApiKeys::load(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string text(kKeysFileBytesMax + 1, '\0');
-  if (!file) return fail(ErrorCode::not_found, fmt::format("{}: cannot be read: check api_keys_file", path));
+  if (!file)
+    return fail(ErrorCode::not_found, fmt::format("{}: cannot be read: check api_keys_file", path));
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(file.gcount()));
   if (text.size() > kKeysFileBytesMax)
-    return fail(ErrorCode::too_large, fmt::format("{}: is larger than 1 MiB: check api_keys_file", path));
+    return fail(ErrorCode::too_large,
+                fmt::format("{}: is larger than 1 MiB: check api_keys_file", path));
   return parse(text, path);
 }
 
@@ -70,20 +74,24 @@ std::optional<Tenant> ApiKeys::find(std::string_view key) const {
   const Digest digest = sha256(key);
   const Entry* found = nullptr;
   for (const Entry& entry : entries_)
-    if (equal_constant_time(std::as_bytes(std::span(entry.digest)), std::as_bytes(std::span(digest)))) found = &entry;
+    if (equal_constant_time(std::as_bytes(std::span(entry.digest)),
+                            std::as_bytes(std::span(digest))))
+      found = &entry;
   if (!found) return std::nullopt;
   return found->tenant;
 }
 
 std::string_view bearer_token(std::string_view authorization) {
   constexpr std::string_view kScheme = "Bearer ";
-  if (authorization.size() <= kScheme.size() || !equal_ignoring_case(authorization.substr(0, kScheme.size()), kScheme))
+  if (authorization.size() <= kScheme.size() ||
+      !equal_ignoring_case(authorization.substr(0, kScheme.size()), kScheme))
     return {};
   return authorization.substr(kScheme.size());
 }
 
 Salt tenant_salt(const Salt& root, std::string_view tenant) {
-  const Digest digest = hmac_sha256(std::as_bytes(std::span(root)), std::as_bytes(std::span(tenant)));
+  const Digest digest =
+      hmac_sha256(std::as_bytes(std::span(root)), std::as_bytes(std::span(tenant)));
   Salt salt{};
   std::copy_n(digest.begin(), salt.size(), salt.begin());
   return salt;

@@ -1,5 +1,5 @@
-// Who may ask. Keys are random 256-bit values; the file holds lines `name:role:sha256hex`, '#' starts a comment.
-// Immutable after load; any thread.
+// Who may ask. Keys are random 256-bit values; the file holds lines `name:role:sha256hex`, '#'
+// starts a comment. Immutable after load; any thread.
 #pragma once
 
 #include <optional>

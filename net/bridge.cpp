@@ -8,10 +8,10 @@
 #include <unordered_map>
 
 #include "net/api_keys.h"
-#include "net/open_request.h"
 #include "net/http_server.h"
 #include "net/json_writer.h"
 #include "net/metrics.h"
+#include "net/open_request.h"
 #include "net/openapi.h"
 #include "net/prompt.h"
 #include "net/random.h"
@@ -45,18 +45,24 @@ struct Prepared {
 using PreparedOrError = std::expected<Prepared, RequestError>;
 using BodyOrError = std::expected<std::string, RequestError>;
 
-std::expected<std::shared_ptr<const ServedModel>, RequestError> choose_model(const Models& models,
-                                                                             const std::string& name) {
+std::expected<std::shared_ptr<const ServedModel>, RequestError> choose_model(
+    const Models& models, const std::string& name) {
+  if (models.empty())
+    return std::unexpected(RequestError{
+        {ErrorCode::unavailable, "No model is loaded yet: retry soon, /readyz says why.", ""}});
   if (name.empty() && models.size() == 1) return models.front();
   if (name.empty())
-    return std::unexpected(RequestError{{ErrorCode::invalid_argument, "`model` is missing: see GET /v1/models.", "model"}});
+    return std::unexpected(RequestError{
+        {ErrorCode::invalid_argument, "`model` is missing: see GET /v1/models.", "model"}});
   for (const auto& model : models)
     if (model->name == name) return model;
-  return std::unexpected(
-      RequestError{{ErrorCode::not_found, "No such model is served here: see GET /v1/models.", "model"}, "model_not_found"});
+  return std::unexpected(RequestError{
+      {ErrorCode::not_found, "No such model is served here: see GET /v1/models.", "model"},
+      "model_not_found"});
 }
 
-PreparedOrError prepare_generation(Api api, const Models& models, const std::string& body, const Salt& tenant) {
+PreparedOrError prepare_generation(Api api, const Models& models, const std::string& body,
+                                   const Salt& tenant) {
   auto parsed = parse_generation(api, body);
   if (!parsed) return std::unexpected(RequestError{parsed.error()});
   auto model = choose_model(models, parsed->model);
@@ -113,17 +119,27 @@ BodyOrError detokenize(const Models& models, const std::string& body) {
   for (TokenId token : parsed->tokens)
     if (token.value >= vocab)
       return std::unexpected(RequestError{
-          {ErrorCode::invalid_argument, fmt::format("Token {} is outside the vocabulary of {} tokens.", token.value, vocab),
+          {ErrorCode::invalid_argument,
+           fmt::format("Token {} is outside the vocabulary of {} tokens.", token.value, vocab),
            "tokens"}});
   std::string out;
-  JsonWriter(out).begin_object().field("prompt", (*model)->tokenizer->decode(parsed->tokens)).end_object();
+  JsonWriter(out)
+      .begin_object()
+      .field("prompt", (*model)->tokenizer->decode(parsed->tokens))
+      .end_object();
   return out;
 }
 
 std::string model_json(const ServedModel& model) {
   std::string out;
-  JsonWriter(out).begin_object().field("id", model.name).field("object", "model").field("created", model.created)
-      .field("owned_by", "troupe").field("max_model_len", int64_t{model.context}).end_object();
+  JsonWriter(out)
+      .begin_object()
+      .field("id", model.name)
+      .field("object", "model")
+      .field("created", model.created)
+      .field("owned_by", "troupe")
+      .field("max_model_len", int64_t{model.context})
+      .end_object();
   return out;
 }
 
@@ -140,10 +156,13 @@ std::string readiness_json(const BridgeState& state) {
   std::string out;
   JsonWriter json(out);
   json.begin_object().key("ready").boolean(state.ready && !state.draining);
-  json.field("reason", state.draining ? std::string_view("The router is draining.") : std::string_view(state.reason));
+  json.field("reason", state.draining ? std::string_view("The router is draining.")
+                                      : std::string_view(state.reason));
   json.key("models").begin_array();
   for (const ModelReadiness& model : state.models) {
-    json.begin_object().field("name", model.name).field("groups_ready", int64_t{model.groups_ready});
+    json.begin_object()
+        .field("name", model.name)
+        .field("groups_ready", int64_t{model.groups_ready});
     json.field("groups", int64_t{model.groups});
     if (!model.reason.empty()) json.field("reason", model.reason);
     json.end_object();
@@ -155,13 +174,17 @@ std::string readiness_json(const BridgeState& state) {
 class BridgeServer final : public Bridge, private HttpHandler {
  public:
   BridgeServer(BridgeConfig config, RequestSink& sink, std::optional<ApiKeys> keys)
-      : config_(std::move(config)), sink_(sink), keys_(std::move(keys)), metrics_(config_.build, config_.node) {
+      : config_(std::move(config)),
+        sink_(sink),
+        keys_(std::move(keys)),
+        metrics_(config_.build, config_.node) {
     state_.reason = "The router has just started.";
     set_models_now({});
   }
 
   ~BridgeServer() override {
-    // The worker posts to the server; replies in its queue may only be dropped once the io thread is gone.
+    // The worker posts to the server; replies in its queue may only be dropped once the io thread
+    // is gone.
     worker_->stop();
     server_.reset();
   }
@@ -176,12 +199,16 @@ class BridgeServer final : public Bridge, private HttpHandler {
     auto server = HttpServer::make(std::move(http), *this);
     if (!server) return std::unexpected(server.error());
     server_ = std::move(*server);
-    server_->run();
+    if (config_.accept == BridgeConfig::Accept::at_once) open();
     return {};
   }
 
+  void open() override {
+    if (!std::exchange(opened_, true)) server_->run();
+  }
   void set_models(Models models) override {
-    server_->post([this, models = std::move(models)]() mutable { set_models_now(std::move(models)); });
+    server_->post(
+        [this, models = std::move(models)]() mutable { set_models_now(std::move(models)); });
   }
   void set_state(BridgeState state) override {
     server_->post([this, state = std::move(state)]() mutable {
@@ -229,7 +256,8 @@ class BridgeServer final : public Bridge, private HttpHandler {
     models_body_ = models_json(*models_);
   }
 
-  // -- one exchange ---------------------------------------------------------------------------------------------
+  // -- one exchange
+  // ---------------------------------------------------------------------------------------------
 
   void answer(const Exchange& exchange, HttpResponse response) {
     response.headers.push_back({"X-Request-Id", exchange.request_id});
@@ -243,7 +271,9 @@ class BridgeServer final : public Bridge, private HttpHandler {
     answer(exchange, std::move(response));
   }
   void refuse(const Exchange& exchange, const RequestError& problem) {
-    answer(exchange, error_response(problem.error, problem.code));
+    auto response = error_response(problem.error, problem.code);
+    if (response.status == 503) response.headers = {{"Retry-After", "1"}};
+    answer(exchange, std::move(response));
   }
 
   void handle(HttpRequest request, std::shared_ptr<HttpReply> reply) override {
@@ -252,17 +282,24 @@ class BridgeServer final : public Bridge, private HttpHandler {
     exchange.request_id = request_id_of(exchange.request);
     exchange.route = find_route(exchange.request.path);
     if (!exchange.route)
-      return answer(exchange, error_response(404, "There is nothing at this path: see /openapi.json.", "unknown_path"));
+      return answer(
+          exchange,
+          error_response(404, "There is nothing at this path: see /openapi.json.", "unknown_path"));
     const std::string_view wanted = exchange.route->method;
     const std::string& method = exchange.request.method;
     if (method != wanted && !(wanted == "GET" && method == "HEAD")) {
-      auto response = error_response(405, fmt::format("This path takes {} only.", wanted), "method_not_allowed");
+      auto response = error_response(405, fmt::format("This path takes {} only.", wanted),
+                                     "method_not_allowed");
       response.headers.push_back({"Allow", wanted == "GET" ? "GET, HEAD" : std::string(wanted)});
       return answer(exchange, std::move(response));
     }
     if (!origin_allowed(exchange.request, config_.allowed_hosts))
-      return answer(exchange, error_response(403, "Pages of other sites may not use this server: add the host to the "
-                                                  "allowed hosts if it is yours.", "origin_not_allowed"));
+      return answer(
+          exchange,
+          error_response(403,
+                         "Pages of other sites may not use this server: add the host to the "
+                         "allowed hosts if it is yours.",
+                         "origin_not_allowed"));
     if (exchange.route->needs_key && keys_ && !identify(exchange)) return;
     dispatch(std::move(exchange));
   }
@@ -271,9 +308,11 @@ class BridgeServer final : public Bridge, private HttpHandler {
     const auto key = bearer_token(exchange.request.header("Authorization"));
     const auto tenant = key.empty() ? std::nullopt : keys_->find(key);
     if (!tenant) {
-      auto response = error_response(401, key.empty() ? "No API key was sent: add the header `Authorization: Bearer KEY`."
-                                                      : "The API key is not known here: check it, or ask for a new one.",
-                                     "invalid_api_key");
+      auto response = error_response(
+          401,
+          key.empty() ? "No API key was sent: add the header `Authorization: Bearer KEY`."
+                      : "The API key is not known here: check it, or ask for a new one.",
+          "invalid_api_key");
       response.headers.push_back({"WWW-Authenticate", "Bearer"});
       answer(exchange, std::move(response));
       return false;
@@ -284,29 +323,42 @@ class BridgeServer final : public Bridge, private HttpHandler {
 
   void dispatch(Exchange exchange) {
     switch (exchange.route->id) {
-      case RouteId::chat: return generate(std::move(exchange), Api::chat);
-      case RouteId::completions: return generate(std::move(exchange), Api::completions);
-      case RouteId::inference: return generate(std::move(exchange), Api::inference);
-      case RouteId::tokenize: return convert(std::move(exchange), tokenize);
-      case RouteId::detokenize: return convert(std::move(exchange), detokenize);
+      case RouteId::chat:
+        return generate(std::move(exchange), Api::chat);
+      case RouteId::completions:
+        return generate(std::move(exchange), Api::completions);
+      case RouteId::inference:
+        return generate(std::move(exchange), Api::inference);
+      case RouteId::tokenize:
+        return convert(std::move(exchange), tokenize);
+      case RouteId::detokenize:
+        return convert(std::move(exchange), detokenize);
       case RouteId::embeddings:
-        return answer(exchange, error_response(501, "No encoder model is served here: embeddings are not available.",
-                                               "not_supported"));
-      case RouteId::models: return answer_json(exchange, models_body_);
-      case RouteId::model: return show_model(exchange);
+        return answer(
+            exchange,
+            error_response(501, "No encoder model is served here: embeddings are not available.",
+                           "not_supported"));
+      case RouteId::models:
+        return answer_json(exchange, models_body_);
+      case RouteId::model:
+        return show_model(exchange);
       case RouteId::health:
       case RouteId::readyz: {
         const bool ready = state_.ready && !state_.draining;
         return answer_json(exchange, readiness_json(state_), ready ? 200 : 503);
       }
-      case RouteId::livez: return answer_json(exchange, R"({"live":true})");
-      case RouteId::metrics: return show_metrics(exchange);
-      case RouteId::openapi: return answer_json(exchange, openapi_json(config_.build));
+      case RouteId::livez:
+        return answer_json(exchange, R"({"live":true})");
+      case RouteId::metrics:
+        return show_metrics(exchange);
+      case RouteId::openapi:
+        return answer_json(exchange, openapi_json(config_.build));
     }
   }
 
   void show_model(const Exchange& exchange) {
-    const std::string_view name = std::string_view(exchange.request.path).substr(std::string_view("/v1/models/").size());
+    const std::string_view name =
+        std::string_view(exchange.request.path).substr(std::string_view("/v1/models/").size());
     auto model = choose_model(*models_, std::string(name));
     if (!model) return refuse(exchange, model.error());
     answer_json(exchange, model_json(**model));
@@ -321,7 +373,8 @@ class BridgeServer final : public Bridge, private HttpHandler {
     answer(exchange, std::move(response));
   }
 
-  /// Runs `work` here for small bodies, on the worker for big ones, then `then` here with its result.
+  /// Runs `work` here for small bodies, on the worker for big ones, then `then` here with its
+  /// result.
   template <class Work, class Then>
   void offload(Exchange exchange, Work work, Then then) {
     if (exchange.request.body.size() <= kInlineParseBytesMax) {
@@ -337,7 +390,8 @@ class BridgeServer final : public Bridge, private HttpHandler {
       });
     });
     if (taken) return;
-    auto response = error_response(429, "Too many large requests wait to be read: retry later.", "rate_limit_exceeded");
+    auto response = error_response(429, "Too many large requests wait to be read: retry later.",
+                                   "rate_limit_exceeded");
     response.headers.push_back({"Retry-After", "1"});
     answer(*shared, std::move(response));
   }
@@ -345,7 +399,9 @@ class BridgeServer final : public Bridge, private HttpHandler {
   void convert(Exchange exchange, BodyOrError (*conversion)(const Models&, const std::string&)) {
     offload(
         std::move(exchange),
-        [models = models_, conversion](const Exchange& at) { return conversion(*models, at.request.body); },
+        [models = models_, conversion](const Exchange& at) {
+          return conversion(*models, at.request.body);
+        },
         [this](Exchange at, BodyOrError body) {
           if (!body) return refuse(at, body.error());
           answer_json(at, std::move(*body));
@@ -379,9 +435,9 @@ class BridgeServer final : public Bridge, private HttpHandler {
       // Not at once: the news may come while this very request writes.
       server_->post([this, id] { client_gone(id); });
     });
-    open_.emplace(request.id,
-                         std::make_unique<OpenRequest>(std::move(prepared.answer), prepared.shape, exchange.reply,
-                                                      std::move(exchange.request_id), exchange.arrived));
+    open_.emplace(request.id, std::make_unique<OpenRequest>(
+                                  std::move(prepared.answer), prepared.shape, exchange.reply,
+                                  std::move(exchange.request_id), exchange.arrived));
     sink_.submit(std::move(request));
   }
 
@@ -406,6 +462,7 @@ class BridgeServer final : public Bridge, private HttpHandler {
   std::string models_body_;
   BridgeState state_;
   bool draining_ = false;
+  bool opened_ = false;  ///< owner's thread
   std::unordered_map<RequestId, std::unique_ptr<OpenRequest>> open_;
   std::unique_ptr<Worker> worker_ = std::make_unique<Worker>(kParseQueueMax);
   std::unique_ptr<HttpServer> server_;

@@ -59,6 +59,9 @@ struct BridgeConfig {
       allowed_hosts;   ///< beside the listener's own; checked only where Origin is sent
   Salt tenant_root{};  ///< keys tenant salts (from cluster.secret)
   Limits limits;
+  /// on_open: connections wait in the listener's backlog until open(), so that a respawned router
+  /// does not turn away what it could answer a moment later.
+  enum class Accept : uint8_t { at_once, on_open } accept = Accept::at_once;
   std::string build;  ///< for build info
   std::string node;
 };
@@ -70,6 +73,9 @@ class Bridge {
 
   virtual void set_models(std::vector<std::shared_ptr<const ServedModel>> models) = 0;
   virtual void set_state(BridgeState state) = 0;
+  /// Takes connections from now on, if that was left to it. More calls do nothing. Of the owner's
+  /// thread only.
+  virtual void open() = 0;
   /// Effects of one Router step, in order. One wake-up per call, however many.
   virtual void deliver(std::vector<router_out::Deliver> deliveries) = 0;
   virtual void fail(router_out::Fail failure) = 0;

@@ -47,16 +47,20 @@ std::optional<std::string> read_content(JsonFields& message) {
     const std::string name = fmt::format("content[{}]", index);
     dom::object object;
     if (part.get(object)) {
-      message.wrong(name, fmt::format("`{}` must be an object, not {}.", message.param(name), json_kind(part)));
+      message.wrong(name, fmt::format("`{}` must be an object, not {}.", message.param(name),
+                                      json_kind(part)));
       return std::nullopt;
     }
     JsonFields fields(object, message.param(name) + ".");
     const auto type = fields.string("type");
     const auto piece = type == "text" ? fields.string("text") : std::nullopt;
     if (!fields.error() && type != "text")
-      fields.wrong("type", fmt::format("`{}` must be \"text\": this server takes no other kind of content.",
-                                       fields.param("type")), ErrorCode::unsupported);
-    if (!fields.error() && !piece) fields.wrong("text", fmt::format("`{}` is missing.", fields.param("text")));
+      fields.wrong("type",
+                   fmt::format("`{}` must be \"text\": this server takes no other kind of content.",
+                               fields.param("type")),
+                   ErrorCode::unsupported);
+    if (!fields.error() && !piece)
+      fields.wrong("text", fmt::format("`{}` is missing.", fields.param("text")));
     message.adopt(fields.error());
     if (message.error()) return std::nullopt;
     if (index++ > 0) joined += '\n';
@@ -91,9 +95,12 @@ TemplateValue read_message(dom::element element, size_t index, JsonFields& reque
   JsonFields message(object, name + ".");
   const auto role = message.string("role");
   if (!role)
-    message.wrong("role", fmt::format("`{}` is missing: use system, user, assistant or tool.", message.param("role")));
-  else if (role != "system" && role != "developer" && role != "user" && role != "assistant" && role != "tool")
-    message.wrong("role", fmt::format("`{}` must be system, developer, user, assistant or tool.", message.param("role")));
+    message.wrong("role", fmt::format("`{}` is missing: use system, user, assistant or tool.",
+                                      message.param("role")));
+  else if (role != "system" && role != "developer" && role != "user" && role != "assistant" &&
+           role != "tool")
+    message.wrong("role", fmt::format("`{}` must be system, developer, user, assistant or tool.",
+                                      message.param("role")));
   auto content = read_content(message);
   const auto calls = message.array("tool_calls");
   if (!content && !message.error() && !(role == "assistant" && calls))
@@ -109,7 +116,8 @@ TemplateValue read_message(dom::element element, size_t index, JsonFields& reque
   out.object.push_back({"role", text_value(std::string(role == "developer" ? "system" : *role))});
   out.object.push_back({"content", std::move(body)});
   for (const char* optional : {"name", "tool_call_id", "reasoning_content"})
-    if (const auto text = message.string(optional)) out.object.push_back({optional, text_value(std::string(*text))});
+    if (const auto text = message.string(optional))
+      out.object.push_back({optional, text_value(std::string(*text))});
   if (calls) out.object.push_back({"tool_calls", read_tool_calls(*message.find("tool_calls"))});
   request.adopt(message.error());
   return out;
@@ -121,7 +129,8 @@ void read_tools(JsonFields& fields, ChatInput& input) {
   if (const auto choice = fields.find("tool_choice")) {
     std::string_view word;
     if (choice->get(word) || (word != "auto" && word != "none"))
-      fields.wrong("tool_choice", "`tool_choice` must be \"auto\" or \"none\": this server cannot force a call.",
+      fields.wrong("tool_choice",
+                   "`tool_choice` must be \"auto\" or \"none\": this server cannot force a call.",
                    ErrorCode::unsupported);
     if (word == "none") wanted = false;
   }
@@ -142,7 +151,9 @@ void read_tools(JsonFields& fields, ChatInput& input) {
 TemplateValue template_value(dom::element element) {
   TemplateValue value;
   switch (element.type()) {
-    case dom::element_type::NULL_VALUE: value.kind = TemplateValue::Kind::none; break;
+    case dom::element_type::NULL_VALUE:
+      value.kind = TemplateValue::Kind::none;
+      break;
     case dom::element_type::BOOL:
       value.kind = TemplateValue::Kind::boolean;
       value.boolean = element.get_bool().value_unsafe();
@@ -160,7 +171,8 @@ TemplateValue template_value(dom::element element) {
       return text_value(std::string(element.get_string().value_unsafe()));
     case dom::element_type::ARRAY:
       value = array_value();
-      for (dom::element item : element.get_array().value_unsafe()) value.array.push_back(template_value(item));
+      for (dom::element item : element.get_array().value_unsafe())
+        value.array.push_back(template_value(item));
       break;
     case dom::element_type::OBJECT:
       value = object_value();
@@ -190,8 +202,9 @@ ChatInput read_chat_input(JsonFields& fields) {
   } else if (messages->size() == 0) {
     fields.wrong("messages", "`messages` is empty: send at least one message.");
   } else if (messages->size() > kMessagesMax) {
-    fields.wrong("messages", fmt::format("`messages` has more than {} entries: shorten the conversation.",
-                                         kMessagesMax));
+    fields.wrong("messages",
+                 fmt::format("`messages` has more than {} entries: shorten the conversation.",
+                             kMessagesMax));
   } else {
     size_t index = 0;
     for (dom::element message : *messages) {

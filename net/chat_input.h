@@ -6,7 +6,8 @@
 
 namespace troupe {
 
-/// Reads messages, tools, tool_choice, chat_template_kwargs and add_generation_prompt; problems stay in `fields`.
+/// Reads messages, tools, tool_choice, chat_template_kwargs and add_generation_prompt; problems
+/// stay in `fields`.
 ChatInput read_chat_input(JsonFields& fields);
 /// A conversation of one user message.
 ChatInput single_user_message(std::string text);

@@ -603,7 +603,7 @@ TROUPE_KIND(JournalEntry, 21);
 template <class Plain>
 Result<Message> parse(std::span<const uint8_t> bytes) {
   // What is wrong comes back as an error; protobuf's own log lines would go to standard error unasked.
-  [[maybe_unused]] static const auto* const quiet = google::protobuf::SetLogHandler(nullptr);
+  [[maybe_unused]] static const auto quiet = google::protobuf::SetLogHandler(nullptr);
   typename Kind<Plain>::Wire wire;
   if (!wire.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return fail(ErrorCode::data_loss, "a message was dropped: its body does not parse");

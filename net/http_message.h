@@ -45,7 +45,8 @@ struct WireError {
 };
 WireError wire_error(ErrorCode code);
 
-/// {"error":{"message","type","param","code"}}, the shape OpenAI clients parse. `code` overrides the usual one.
+/// {"error":{"message","type","param","code"}}, the shape OpenAI clients parse. `code` overrides
+/// the usual one.
 std::string error_body(const Error& error, std::string_view code = {});
 /// An error of HTTP itself (404, 405, 408, 413, 431, ...), final unless 408, 429 or 503.
 HttpResponse error_response(int status, std::string message, std::string_view code);

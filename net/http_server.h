@@ -1,6 +1,7 @@
-// An HTTP/1.1 server on one listening socket: parsing, keep-alive, pipelining, chunked bodies, Expect, HEAD, TLS,
-// limits and timeouts. It knows no path; a handler answers. One io thread runs all connections, the handler and
-// everything given to post(). Bytes of one connection that are read ahead, and unsent bytes of a stream, are bounded.
+// An HTTP/1.1 server on one listening socket: parsing, keep-alive, pipelining, chunked bodies,
+// Expect, HEAD, TLS, limits and timeouts. It knows no path; a handler answers. One io thread runs
+// all connections, the handler and everything given to post(). Bytes of one connection that are
+// read ahead, and unsent bytes of a stream, are bounded.
 #pragma once
 
 #include <functional>
@@ -16,15 +17,15 @@
 
 namespace troupe {
 
-/// The way back to one client. Io thread only. Dropped unanswered it answers 500. Once the client is gone every
-/// call does nothing.
+/// The way back to one client. Io thread only. Dropped unanswered it answers 500. Once the client
+/// is gone every call does nothing.
 class HttpReply {
  public:
   virtual ~HttpReply() = default;
 
   virtual void respond(HttpResponse response) = 0;
-  /// Sends the head now; a body of unknown length follows by write(). While nothing is written for `idle_after`,
-  /// `idle_bytes` are sent.
+  /// Sends the head now; a body of unknown length follows by write(). While nothing is written for
+  /// `idle_after`, `idle_bytes` are sent.
   virtual void start_stream(HttpResponse head, std::string idle_bytes, Duration idle_after) = 0;
   /// Bytes written in one turn of the io thread leave in one write. A client that lets more than
   /// kStreamBufferBytesMax pile up counts as gone.
@@ -44,8 +45,8 @@ class HttpHandler {
 };
 
 struct HttpServerConfig {
-  int listener = -1;  ///< bound and listening; the server takes a duplicate
-  std::string tls_certificate, tls_key;  ///< PEM files; empty: plain HTTP
+  int listener = -1;                          ///< bound and listening; the server takes a duplicate
+  std::string tls_certificate, tls_key;       ///< PEM files; empty: plain HTTP
   std::vector<std::string> exempt_addresses;  ///< from the per-address limit
   size_t connections_max = kHttpConnectionsMax;
   size_t connections_per_address = kHttpConnectionsPerAddressMax;
@@ -59,14 +60,15 @@ struct HttpServerConfig {
 struct HttpServerStats {
   size_t connections = 0;
   uint64_t accepted = 0, refused = 0;  ///< refused: over a connection limit
-  uint64_t bad_requests = 0;           ///< answered by the server itself: unparsable, too large, too slow
+  uint64_t bad_requests = 0;  ///< answered by the server itself: unparsable, too large, too slow
 };
 
 class HttpServer {
  public:
   /// Checks listener and certificate. `handler` must outlive the server.
   static Result<std::unique_ptr<HttpServer>> make(HttpServerConfig config, HttpHandler& handler);
-  virtual ~HttpServer() = default;  ///< closes all connections without telling on_gone, joins the thread
+  virtual ~HttpServer() =
+      default;  ///< closes all connections without telling on_gone, joins the thread
 
   /// Accepts from now on. Once.
   virtual void run() = 0;

@@ -10,21 +10,25 @@ namespace dom = simdjson::dom;
 
 Result<JsonBody> JsonBody::parse(std::string_view text) {
   JsonBody body;
-  if (text.empty()) return fail(ErrorCode::invalid_argument, "The request body is empty: send a JSON object.");
+  if (text.empty())
+    return fail(ErrorCode::invalid_argument, "The request body is empty: send a JSON object.");
   body.parser_ = std::make_unique<dom::parser>();
   simdjson::error_code error = body.parser_->allocate(text.size(), kJsonDepthMax);
   if (!error) error = body.parser_->parse(text.data(), text.size()).get(body.root_);
   switch (error) {
-    case simdjson::SUCCESS: return body;
+    case simdjson::SUCCESS:
+      return body;
     case simdjson::UTF8_ERROR:
-      return fail(ErrorCode::invalid_argument, "The request body is not valid UTF-8: encode it as UTF-8.");
+      return fail(ErrorCode::invalid_argument,
+                  "The request body is not valid UTF-8: encode it as UTF-8.");
     case simdjson::DEPTH_ERROR:
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("The JSON of the request body is nested deeper than {} levels: flatten it.",
-                              kJsonDepthMax));
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("The JSON of the request body is nested deeper than {} levels: flatten it.",
+                      kJsonDepthMax));
     default:
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("The request body is not valid JSON: {}", simdjson::error_message(error)));
+      return fail(ErrorCode::invalid_argument, fmt::format("The request body is not valid JSON: {}",
+                                                           simdjson::error_message(error)));
   }
 }
 
@@ -32,20 +36,27 @@ Result<dom::object> JsonBody::object() const {
   dom::object object;
   if (root_.get(object))
     return fail(ErrorCode::invalid_argument,
-                fmt::format("The request body is {}, not a JSON object: send an object.", json_kind(root_)));
+                fmt::format("The request body is {}, not a JSON object: send an object.",
+                            json_kind(root_)));
   return object;
 }
 
 std::string_view json_kind(dom::element element) {
   switch (element.type()) {
-    case dom::element_type::ARRAY: return "an array";
-    case dom::element_type::OBJECT: return "an object";
+    case dom::element_type::ARRAY:
+      return "an array";
+    case dom::element_type::OBJECT:
+      return "an object";
     case dom::element_type::INT64:
     case dom::element_type::UINT64:
-    case dom::element_type::DOUBLE: return "a number";
-    case dom::element_type::STRING: return "a string";
-    case dom::element_type::BOOL: return "a boolean";
-    case dom::element_type::NULL_VALUE: return "null";
+    case dom::element_type::DOUBLE:
+      return "a number";
+    case dom::element_type::STRING:
+      return "a string";
+    case dom::element_type::BOOL:
+      return "a boolean";
+    case dom::element_type::NULL_VALUE:
+      return "null";
   }
   return "something else";
 }

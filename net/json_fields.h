@@ -1,6 +1,7 @@
-// Reads typed fields out of a JSON object of a request. The first field that is wrong is remembered with a sentence
-// and its name; later reads go on and give defaults, so a caller reads all it wants and looks once. null counts as
-// absent. Values of strings are never repeated in messages: they may be prompts.
+// Reads typed fields out of a JSON object of a request. The first field that is wrong is remembered
+// with a sentence and its name; later reads go on and give defaults, so a caller reads all it wants
+// and looks once. null counts as absent. Values of strings are never repeated in messages: they may
+// be prompts.
 #pragma once
 
 #include <simdjson.h>
@@ -44,7 +45,8 @@ class JsonFields {
   std::optional<simdjson::dom::object> object(std::string_view name);
 
   /// Remembers the first problem. `message` is the whole sentence.
-  void wrong(std::string_view name, std::string message, ErrorCode code = ErrorCode::invalid_argument);
+  void wrong(std::string_view name, std::string message,
+             ErrorCode code = ErrorCode::invalid_argument);
   void adopt(const std::optional<Error>& error);
   const std::optional<Error>& error() const { return error_; }
   std::string param(std::string_view name) const { return path_ + std::string(name); }

@@ -1,5 +1,6 @@
-// Writes compact JSON into a string. Pure; the caller keeps begin/end in balance and gives valid UTF-8 (the router
-// delivers nothing else); NaN and infinities become null, which JSON has no other word for.
+// Writes compact JSON into a string. Pure; the caller keeps begin/end in balance and gives valid
+// UTF-8 (the router delivers nothing else); NaN and infinities become null, which JSON has no other
+// word for.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,8 @@
 
 namespace troupe {
 
-/// Appends `text` with quotes, backslashes and control characters escaped, without surrounding quotes.
+/// Appends `text` with quotes, backslashes and control characters escaped, without surrounding
+/// quotes.
 void append_json_escaped(std::string& out, std::string_view text);
 
 class JsonWriter {

@@ -1,5 +1,6 @@
-// The request metrics of a router process in Prometheus text form: troupe_* names with base units, and `vllm:`
-// aliases so that dashboards and autoscalers made for vLLM work. Observe on one thread; labels never hold ids.
+// The request metrics of a router process in Prometheus text form: troupe_* names with base units,
+// and `vllm:` aliases so that dashboards and autoscalers made for vLLM work. Observe on one thread;
+// labels never hold ids.
 #pragma once
 
 #include <memory>
@@ -26,11 +27,13 @@ class Metrics {
   void first_token(std::string_view model, Duration since_arrival);
   void next_tokens(std::string_view model, Duration gap, size_t tokens);
   /// The last token was delivered.
-  void finished(std::string_view model, Finish finish, Duration since_arrival, const Timings& timings);
+  void finished(std::string_view model, Finish finish, Duration since_arrival,
+                const Timings& timings);
   /// Ended with an error after it was accepted.
   void failed(std::string_view model, ErrorCode code);
 
-  std::string render(const BridgeState& state, const HttpServerStats& server, MetricsCompat compat) const;
+  std::string render(const BridgeState& state, const HttpServerStats& server,
+                     MetricsCompat compat) const;
 
  private:
   struct Series;

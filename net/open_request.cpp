@@ -9,12 +9,18 @@ namespace troupe {
 
 std::string_view header_value(CacheOutcome outcome) {
   switch (outcome) {
-    case CacheOutcome::not_cacheable: return {};
-    case CacheOutcome::miss: return "miss";
-    case CacheOutcome::hit_memory: return "hit-memory";
-    case CacheOutcome::hit_redis: return "hit-redis";
-    case CacheOutcome::hit_disk: return "hit-disk";
-    case CacheOutcome::coalesced: return "coalesced";
+    case CacheOutcome::not_cacheable:
+      return {};
+    case CacheOutcome::miss:
+      return "miss";
+    case CacheOutcome::hit_memory:
+      return "hit-memory";
+    case CacheOutcome::hit_redis:
+      return "hit-redis";
+    case CacheOutcome::hit_disk:
+      return "hit-disk";
+    case CacheOutcome::coalesced:
+      return "coalesced";
   }
   return {};
 }
@@ -29,10 +35,14 @@ HttpResponse failure_response(const router_out::Fail& failure) {
   return response;
 }
 
-OpenRequest::OpenRequest(AnswerInfo info, Shape shape, std::shared_ptr<HttpReply> reply, std::string request_id,
-                       Time arrived)
-    : api_(info.api), model_(info.model), request_id_(std::move(request_id)), reply_(std::move(reply)),
-      arrived_(arrived), last_token_(arrived) {
+OpenRequest::OpenRequest(AnswerInfo info, Shape shape, std::shared_ptr<HttpReply> reply,
+                         std::string request_id, Time arrived)
+    : api_(info.api),
+      model_(info.model),
+      request_id_(std::move(request_id)),
+      reply_(std::move(reply)),
+      arrived_(arrived),
+      last_token_(arrived) {
   if (shape == Shape::stream)
     stream_.emplace(std::move(info));
   else
@@ -41,9 +51,12 @@ OpenRequest::OpenRequest(AnswerInfo info, Shape shape, std::shared_ptr<HttpReply
 
 std::string_view OpenRequest::route() const {
   switch (api_) {
-    case Api::chat: return "/v1/chat/completions";
-    case Api::completions: return "/v1/completions";
-    case Api::inference: return "/v1/inference";
+    case Api::chat:
+      return "/v1/chat/completions";
+    case Api::completions:
+      return "/v1/completions";
+    case Api::inference:
+      return "/v1/inference";
   }
   return {};
 }
@@ -69,8 +82,10 @@ void OpenRequest::start_stream(CacheOutcome cache, bool inexact, Metrics& metric
   if (std::exchange(head_sent_, true)) return;
   HttpResponse head;
   head.content_type = "text/event-stream";
-  head.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}, {"X-Request-Id", request_id_}};
-  if (const auto value = header_value(cache); !value.empty()) head.headers.push_back({"X-Cache", std::string(value)});
+  head.headers = {
+      {"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}, {"X-Request-Id", request_id_}};
+  if (const auto value = header_value(cache); !value.empty())
+    head.headers.push_back({"X-Cache", std::string(value)});
   if (inexact) head.headers.push_back({"X-Troupe-Continuity", "inexact"});
   told_inexact_ = inexact;
   metrics.answered(route(), head.status);
@@ -89,7 +104,8 @@ void OpenRequest::deliver(const router_out::Deliver& delivery, Time now, Metrics
   if (stream_) {
     start_stream(cache_, delivery.inexact, metrics);
     std::string events;
-    if (delivery.inexact && !std::exchange(told_inexact_, true)) events += ": continuity inexact\n\n";
+    if (delivery.inexact && !std::exchange(told_inexact_, true))
+      events += ": continuity inexact\n\n";
     stream_->append(events, delivery);
     reply_->write(events);
     if (delivery.last) reply_->finish();
@@ -117,7 +133,8 @@ void OpenRequest::fail(const router_out::Fail& failure, Metrics& metrics) {
 
 void OpenRequest::tick(Time now, Metrics& metrics) {
   // Which tier answers is not known yet, and by now none has.
-  if (stream_ && !head_sent_ && now - arrived_ >= kStreamHeadDelay) start_stream(cache_, false, metrics);
+  if (stream_ && !head_sent_ && now - arrived_ >= kStreamHeadDelay)
+    start_stream(cache_, false, metrics);
 }
 
 void OpenRequest::gone(Metrics& metrics) {

@@ -1,4 +1,5 @@
-// One request between its submission to the Router and the last byte to its client. Io thread of the bridge.
+// One request between its submission to the Router and the last byte to its client. Io thread of
+// the bridge.
 #pragma once
 
 #include <memory>
@@ -16,12 +17,14 @@ class OpenRequest {
  public:
   enum class Shape { whole, stream };
 
-  OpenRequest(AnswerInfo info, Shape shape, std::shared_ptr<HttpReply> reply, std::string request_id, Time arrived);
+  OpenRequest(AnswerInfo info, Shape shape, std::shared_ptr<HttpReply> reply,
+              std::string request_id, Time arrived);
 
   void deliver(const router_out::Deliver& delivery, Time now, Metrics& metrics);
   void fail(const router_out::Fail& failure, Metrics& metrics);
-  /// Sends the head of a stream whose first token lets itself be waited for: proxies and clients then know that the
-  /// request was accepted. Until kStreamHeadDelay an error can still be a status.
+  /// Sends the head of a stream whose first token lets itself be waited for: proxies and clients
+  /// then know that the request was accepted. Until kStreamHeadDelay an error can still be a
+  /// status.
   void tick(Time now, Metrics& metrics);
   /// The client left.
   void gone(Metrics& metrics);

@@ -19,9 +19,12 @@ constexpr int32_t kIntMax = std::numeric_limits<int32_t>::max();
 
 /// Fields that change the answer in ways this server cannot: refused when set at all.
 constexpr std::string_view kUnsupported[] = {
-    "functions",      "function_call", "audio",        "prediction",      "web_search_options", "suffix",
-    "guided_json",    "guided_regex",  "guided_choice", "guided_grammar", "structured_outputs", "grammar",
-    "json_schema",    "chat_template", "documents",    "prompt_logprobs", "logits_processors",  "truncate_prompt_tokens"};
+    "functions",       "function_call",      "audio",
+    "prediction",      "web_search_options", "suffix",
+    "guided_json",     "guided_regex",       "guided_choice",
+    "guided_grammar",  "structured_outputs", "grammar",
+    "json_schema",     "chat_template",      "documents",
+    "prompt_logprobs", "logits_processors",  "truncate_prompt_tokens"};
 /// Booleans whose default is false and whose true is not supported.
 constexpr std::string_view kUnsupportedFlags[] = {"use_beam_search", "include_stop_str_in_output",
                                                   "continue_final_message"};
@@ -40,13 +43,15 @@ void refuse_unsupported(JsonFields& fields) {
       fields.wrong(name, fmt::format("`{}` is not supported by this server: leave it out.", name),
                    ErrorCode::unsupported);
   if (!fields.boolean("skip_special_tokens").value_or(true))
-    fields.wrong("skip_special_tokens", "`skip_special_tokens` must be true: control tokens have no text here.",
+    fields.wrong("skip_special_tokens",
+                 "`skip_special_tokens` must be true: control tokens have no text here.",
                  ErrorCode::unsupported);
   if (const auto format = fields.object("response_format")) {
     JsonFields inner(*format, "response_format.");
     const auto type = inner.string("type");
     if (!inner.error() && type != "text")
-      fields.wrong("response_format", "`response_format.type` must be \"text\": this server has no grammars yet.",
+      fields.wrong("response_format",
+                   "`response_format.type` must be \"text\": this server has no grammars yet.",
                    ErrorCode::unsupported);
     fields.adopt(inner.error());
   }
@@ -73,7 +78,8 @@ void read_sampling(JsonFields& fields, GenerationRequest& request) {
   if (sampling.top_p <= 0) fields.wrong("top_p", "`top_p` must be greater than 0 and at most 1.");
   if (const auto value = fields.integer("top_k", -1, kIntMax))
     sampling.top_k = *value < 0 ? 0 : static_cast<int32_t>(*value);
-  if (const auto value = fields.integer("min_tokens", 0, kIntMax)) sampling.min_new = static_cast<int32_t>(*value);
+  if (const auto value = fields.integer("min_tokens", 0, kIntMax))
+    sampling.min_new = static_cast<int32_t>(*value);
   sampling.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   if (const auto seed = fields.integer("seed", std::numeric_limits<int64_t>::min(),
                                        std::numeric_limits<int64_t>::max())) {
@@ -83,15 +89,19 @@ void read_sampling(JsonFields& fields, GenerationRequest& request) {
   const auto bias = fields.object("logit_bias");
   if (!bias) return;
   if (bias->size() > kLogitBiasMax)
-    fields.wrong("logit_bias", fmt::format("`logit_bias` has more than {} entries: send fewer.", kLogitBiasMax));
+    fields.wrong("logit_bias",
+                 fmt::format("`logit_bias` has more than {} entries: send fewer.", kLogitBiasMax));
   for (dom::key_value_pair pair : *bias) {
     int32_t token = 0;
-    const auto [end, error] = std::from_chars(pair.key.data(), pair.key.data() + pair.key.size(), token);
+    const auto [end, error] =
+        std::from_chars(pair.key.data(), pair.key.data() + pair.key.size(), token);
     double value = 0;
     if (error != std::errc{} || end != pair.key.data() + pair.key.size() || token < 0)
       fields.wrong("logit_bias", "`logit_bias` must have token ids as its keys.");
     else if (!pair.value.is_number() || pair.value.get(value) || value < -100 || value > 100)
-      fields.wrong("logit_bias", fmt::format("`logit_bias` of token {} must be a number between -100 and 100.", token));
+      fields.wrong(
+          "logit_bias",
+          fmt::format("`logit_bias` of token {} must be a number between -100 and 100.", token));
     else
       sampling.bias.emplace_back(token, static_cast<float>(value));
     if (fields.error()) return;
@@ -114,15 +124,18 @@ void read_stops(JsonFields& fields, GenerationRequest& request) {
         if (request.stop.size() > kStopStringsMax) break;
       }
     } else {
-      fields.wrong("stop", fmt::format("`stop` must be a string or an array of strings, not {}.", json_kind(*stop)));
+      fields.wrong("stop", fmt::format("`stop` must be a string or an array of strings, not {}.",
+                                       json_kind(*stop)));
     }
   }
   if (request.stop.size() > kStopStringsMax)
-    fields.wrong("stop", fmt::format("`stop` has more than {} strings: send fewer.", kStopStringsMax));
+    fields.wrong("stop",
+                 fmt::format("`stop` has more than {} strings: send fewer.", kStopStringsMax));
   for (const std::string& stop : request.stop) {
     if (stop.empty()) fields.wrong("stop", "`stop` must not hold an empty string.");
     if (stop.size() > kStopStringBytesMax)
-      fields.wrong("stop", fmt::format("`stop` holds a string longer than {} bytes: shorten it.", kStopStringBytesMax));
+      fields.wrong("stop", fmt::format("`stop` holds a string longer than {} bytes: shorten it.",
+                                       kStopStringBytesMax));
   }
   const auto ids = fields.array("stop_token_ids");
   if (!ids) return;
@@ -132,8 +145,9 @@ void read_stops(JsonFields& fields, GenerationRequest& request) {
       return fields.wrong("stop_token_ids", "`stop_token_ids` must hold token ids.");
     request.stop_ids.push_back(TokenId(static_cast<int32_t>(id)));
     if (request.stop_ids.size() > kStopStringsMax)
-      return fields.wrong("stop_token_ids",
-                          fmt::format("`stop_token_ids` has more than {} ids: send fewer.", kStopStringsMax));
+      return fields.wrong(
+          "stop_token_ids",
+          fmt::format("`stop_token_ids` has more than {} ids: send fewer.", kStopStringsMax));
   }
 }
 
@@ -145,15 +159,17 @@ void read_length(JsonFields& fields, GenerationRequest& request) {
     if (const auto value = fields.integer(name, least, kIntMax); value && !request.max_tokens)
       request.max_tokens = static_cast<int32_t>(*value);
   if (request.max_tokens && request.sampling.min_new > *request.max_tokens)
-    fields.wrong("min_tokens", fmt::format("`min_tokens` is {}, more than `max_tokens`, which is {}.",
-                                           request.sampling.min_new, *request.max_tokens));
+    fields.wrong("min_tokens",
+                 fmt::format("`min_tokens` is {}, more than `max_tokens`, which is {}.",
+                             request.sampling.min_new, *request.max_tokens));
 }
 
 void read_stream(JsonFields& fields, GenerationRequest& request) {
   request.stream = fields.boolean("stream").value_or(false);
   const auto options = fields.object("stream_options");
   if (!options) return;
-  if (!request.stream) fields.wrong("stream_options", "`stream_options` is only allowed when `stream` is true.");
+  if (!request.stream)
+    fields.wrong("stream_options", "`stream_options` is only allowed when `stream` is true.");
   JsonFields inner(*options, "stream_options.");
   request.include_usage = inner.boolean("include_usage").value_or(false);
   fields.adopt(inner.error());
@@ -173,22 +189,27 @@ void read_token_prompt(JsonFields& fields, dom::array list, std::vector<TokenId>
   for (dom::element item : list) {
     int64_t id = 0;
     if (item.get(id) || id < 0 || id >= kVocabMax)
-      return fields.wrong("prompt", "`prompt` must be a string or a list of token ids, which are small whole numbers.");
+      return fields.wrong(
+          "prompt",
+          "`prompt` must be a string or a list of token ids, which are small whole numbers.");
     tokens.push_back(TokenId(static_cast<int32_t>(id)));
   }
 }
 
 void read_prompt(JsonFields& fields, GenerationRequest& request) {
   const auto prompt = fields.find("prompt");
-  if (!prompt) return fields.wrong("prompt", "`prompt` is missing: send a string or a list of token ids.");
+  if (!prompt)
+    return fields.wrong("prompt", "`prompt` is missing: send a string or a list of token ids.");
   const bool add_special = fields.boolean("add_special_tokens").value_or(true);
   dom::element one = *prompt;
   dom::array list;
   // [["ids"]] and ["text"]: lists of one prompt.
   if (!one.get(list) && list.size() > 0 && !list.at(0).value_unsafe().is_number()) {
     if (list.size() > 1)
-      return fields.wrong("prompt", fmt::format("`prompt` holds {} prompts: send one prompt a request.", list.size()),
-                          ErrorCode::unsupported);
+      return fields.wrong(
+          "prompt",
+          fmt::format("`prompt` holds {} prompts: send one prompt a request.", list.size()),
+          ErrorCode::unsupported);
     one = list.at(0).value_unsafe();
   }
   std::string_view text;
@@ -201,7 +222,8 @@ void read_prompt(JsonFields& fields, GenerationRequest& request) {
     if (tokens.empty()) fields.wrong("prompt", "`prompt` is empty: send at least one token.");
     request.input = std::move(tokens);
   } else {
-    fields.wrong("prompt", fmt::format("`prompt` must be a string or a list of token ids, not {}.", json_kind(one)));
+    fields.wrong("prompt", fmt::format("`prompt` must be a string or a list of token ids, not {}.",
+                                       json_kind(one)));
   }
 }
 
@@ -214,7 +236,8 @@ void read_completion(JsonFields& fields, GenerationRequest& request) {
   }
   const auto best_of = fields.integer("best_of", 1, kIntMax);
   if (best_of && *best_of != request.choices)
-    fields.wrong("best_of", "`best_of` must equal `n`: this server does not rank answers.", ErrorCode::unsupported);
+    fields.wrong("best_of", "`best_of` must equal `n`: this server does not rank answers.",
+                 ErrorCode::unsupported);
 }
 
 void read_inference(JsonFields& fields, GenerationRequest& request) {
@@ -227,7 +250,8 @@ void read_inference(JsonFields& fields, GenerationRequest& request) {
     fields.wrong("input_text", "`input_text` is missing: send the text to go on from.");
   else if (text->empty())
     fields.wrong("input_text", "`input_text` is empty: send some text.");
-  if (const auto length = fields.integer("max_length", 1, kIntMax)) request.max_tokens = static_cast<int32_t>(*length);
+  if (const auto length = fields.integer("max_length", 1, kIntMax))
+    request.max_tokens = static_cast<int32_t>(*length);
   if (fields.boolean("stream").value_or(false))
     fields.wrong("stream", "`stream` is not supported on /v1/inference: use /v1/chat/completions.",
                  ErrorCode::unsupported);
@@ -257,9 +281,15 @@ Result<GenerationRequest> parse_generation(Api api, std::string_view body) {
   request.choices = static_cast<int32_t>(fields.integer("n", 1, kChoicesMax).value_or(1));
   if (api != Api::inference) read_stream(fields, request);
   switch (api) {
-    case Api::chat: read_chat(fields, request); break;
-    case Api::completions: read_completion(fields, request); break;
-    case Api::inference: read_inference(fields, request); break;
+    case Api::chat:
+      read_chat(fields, request);
+      break;
+    case Api::completions:
+      read_completion(fields, request);
+      break;
+    case Api::inference:
+      read_inference(fields, request);
+      break;
   }
   read_sampling(fields, request);
   read_stops(fields, request);
@@ -278,7 +308,8 @@ Result<TokenizeRequest> parse_tokenize(std::string_view body) {
   TokenizeRequest request;
   request.model = read_model(fields);
   if (const auto prompt = fields.string("prompt"))
-    request.input = TextInput{std::string(*prompt), fields.boolean("add_special_tokens").value_or(true)};
+    request.input =
+        TextInput{std::string(*prompt), fields.boolean("add_special_tokens").value_or(true)};
   else if (fields.find("messages"))
     request.input = read_chat_input(fields);
   else

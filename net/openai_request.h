@@ -1,5 +1,6 @@
-// From the bytes of a request body to what is asked for, or an error with the field at fault. Pure. Policy: unknown
-// fields are ignored; known fields that are not supported are refused unless they hold their default.
+// From the bytes of a request body to what is asked for, or an error with the field at fault. Pure.
+// Policy: unknown fields are ignored; known fields that are not supported are refused unless they
+// hold their default.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +21,9 @@ enum class Api : uint8_t { chat, completions, inference };
 
 /// A conversation, checked and in the form templates expect.
 struct ChatInput {
-  TemplateValue messages;                ///< array of {role, content, ...}; content is a string or none
-  TemplateValue tools;                   ///< array, or undefined
-  std::vector<TemplateMember> extra;     ///< chat_template_kwargs
+  TemplateValue messages;  ///< array of {role, content, ...}; content is a string or none
+  TemplateValue tools;     ///< array, or undefined
+  std::vector<TemplateMember> extra;  ///< chat_template_kwargs
   bool add_generation_prompt = true;
 };
 struct TextInput {

@@ -13,10 +13,14 @@ namespace {
 
 std::string_view finish_name(Finish finish) {
   switch (finish) {
-    case Finish::none: return {};
-    case Finish::stop: return "stop";
-    case Finish::length: return "length";
-    case Finish::cancelled: return "abort";
+    case Finish::none:
+      return {};
+    case Finish::stop:
+      return "stop";
+    case Finish::length:
+      return "length";
+    case Finish::cancelled:
+      return "abort";
   }
   return {};
 }
@@ -48,7 +52,11 @@ void append_usage(JsonWriter& json, const Timings& timings) {
 
 void append_timings(JsonWriter& json, const Timings& timings) {
   auto ms = [](Duration d) { return std::round(to_seconds(d) * 1e6) / 1e3; };
-  json.begin_object().key("queue_ms").real(ms(timings.queue)).key("prefill_ms").real(ms(timings.prefill));
+  json.begin_object()
+      .key("queue_ms")
+      .real(ms(timings.queue))
+      .key("prefill_ms")
+      .real(ms(timings.prefill));
   json.key("ttft_ms").real(ms(timings.ttft)).key("decode_ms").real(ms(timings.decode));
   json.field("prompt_tokens", int64_t{timings.prompt_tokens});
   json.field("cached_tokens", int64_t{timings.cached_tokens});
@@ -62,7 +70,8 @@ std::string answer_id(const AnswerInfo& info) {
   return std::string(object_name(info.api, "chatcmpl-", "cmpl-")) + to_string(info.id);
 }
 
-// -- log-probabilities --------------------------------------------------------------------------------------------
+// -- log-probabilities
+// --------------------------------------------------------------------------------------------
 
 void LogprobsWriter::append_chat(std::string& out, const std::vector<TokenId>& tokens,
                                  const std::vector<LogProbs>& logprobs) const {
@@ -71,7 +80,8 @@ void LogprobsWriter::append_chat(std::string& out, const std::vector<TokenId>& t
     const TokenId one[] = {TokenId(id)};
     json.field("token", info_->tokenizer->decode(one)).key("logprob").real(printable(logprob));
     json.key("bytes").begin_array();
-    for (char byte : info_->tokenizer->bytes_of(TokenId(id))) json.integer(static_cast<unsigned char>(byte));
+    for (char byte : info_->tokenizer->bytes_of(TokenId(id)))
+      json.integer(static_cast<unsigned char>(byte));
     json.end_array();
   };
   json.begin_object().key("content").begin_array();
@@ -90,7 +100,8 @@ void LogprobsWriter::append_chat(std::string& out, const std::vector<TokenId>& t
 }
 
 void LogprobsWriter::append(std::string& out, const std::vector<TokenId>& prompt,
-                            const std::vector<LogProbs>& prompt_logprobs, const std::vector<TokenId>& tokens,
+                            const std::vector<LogProbs>& prompt_logprobs,
+                            const std::vector<TokenId>& tokens,
                             const std::vector<LogProbs>& logprobs) {
   if (info_->api == Api::chat) return append_chat(out, tokens, logprobs);
   std::string texts, values, tops, offsets;
@@ -116,14 +127,17 @@ void LogprobsWriter::append(std::string& out, const std::vector<TokenId>& prompt
   for (size_t i = 0; i < prompt.size(); ++i)
     add(prompt[i], i > 0 && i - 1 < prompt_logprobs.size() ? &prompt_logprobs[i - 1] : nullptr);
   for (size_t i = 0; i < tokens.size() && i < logprobs.size(); ++i) add(tokens[i], &logprobs[i]);
-  fmt::format_to(std::back_inserter(out),
-                 R"({{"text_offset":[{}],"token_logprobs":[{}],"tokens":[{}],"top_logprobs":[{}]}})", offsets, values,
-                 texts, tops);
+  fmt::format_to(
+      std::back_inserter(out),
+      R"({{"text_offset":[{}],"token_logprobs":[{}],"tokens":[{}],"top_logprobs":[{}]}})", offsets,
+      values, texts, tops);
 }
 
-// -- whole answers ------------------------------------------------------------------------------------------------
+// -- whole answers
+// ------------------------------------------------------------------------------------------------
 
-WholeAnswer::WholeAnswer(AnswerInfo info) : info_(std::move(info)), choices_(static_cast<size_t>(info_.choices)) {}
+WholeAnswer::WholeAnswer(AnswerInfo info)
+    : info_(std::move(info)), choices_(static_cast<size_t>(info_.choices)) {}
 
 void WholeAnswer::add(const router_out::Deliver& delivery) {
   if (!delivery.prompt_logprobs.empty()) prompt_logprobs_ = delivery.prompt_logprobs;
@@ -146,13 +160,18 @@ void WholeAnswer::append_choice(std::string& out, size_t index) const {
   JsonWriter json(out);
   json.begin_object().field("index", static_cast<int64_t>(index));
   if (info_.api == Api::chat)
-    json.key("message").begin_object().field("role", "assistant").field("content", choice.text).end_object();
+    json.key("message")
+        .begin_object()
+        .field("role", "assistant")
+        .field("content", choice.text)
+        .end_object();
   else
     json.field("text", info_.echo ? info_.prompt_text + choice.text : choice.text);
   json.key("logprobs");
   if (info_.logprobs) {
     std::string logprobs;
-    LogprobsWriter(info_).append(logprobs, info_.prompt, prompt_logprobs_, choice.tokens, choice.logprobs);
+    LogprobsWriter(info_).append(logprobs, info_.prompt, prompt_logprobs_, choice.tokens,
+                                 choice.logprobs);
     json.raw(logprobs);
   } else {
     json.null();
@@ -187,7 +206,10 @@ std::string WholeAnswer::inference_body() const {
   double sum = 0;
   size_t count = 0;
   for (const Choice& choice : choices_) {
-    json.begin_object().field("text", choice.text).field("finish_reason", finish_name(choice.finish)).end_object();
+    json.begin_object()
+        .field("text", choice.text)
+        .field("finish_reason", finish_name(choice.finish))
+        .end_object();
     for (const LogProbs& logprob : choice.logprobs) sum += printable(logprob.logprob);
     count += choice.logprobs.size();
   }
@@ -204,7 +226,8 @@ std::string WholeAnswer::inference_body() const {
   return out;
 }
 
-// -- streams ------------------------------------------------------------------------------------------------------
+// -- streams
+// ------------------------------------------------------------------------------------------------------
 
 StreamedAnswer::StreamedAnswer(AnswerInfo info) : info_(std::move(info)) {
   head_ = "data: ";
@@ -218,8 +241,8 @@ StreamedAnswer::StreamedAnswer(AnswerInfo info) : info_(std::move(info)) {
   for (int32_t i = 0; i < info_.choices; ++i) choices_.push_back({false, LogprobsWriter(info_)});
 }
 
-void StreamedAnswer::append_event(std::string& out, int32_t choice, std::string_view text, std::string_view logprobs,
-                                  std::string_view finish) {
+void StreamedAnswer::append_event(std::string& out, int32_t choice, std::string_view text,
+                                  std::string_view logprobs, std::string_view finish) {
   out += head_;
   fmt::format_to(std::back_inserter(out), R"({{"index":{})", choice);
   if (info_.api == Api::chat && !finish.empty()) {
@@ -245,9 +268,10 @@ void StreamedAnswer::append_piece(std::string& out, const router_out::Piece& pie
     choice.opened = true;
     if (info_.api == Api::chat) {
       out += head_;
-      fmt::format_to(std::back_inserter(out),
-                     R"({{"index":{},"delta":{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null}})",
-                     piece.choice);
+      fmt::format_to(
+          std::back_inserter(out),
+          R"({{"index":{},"delta":{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null}})",
+          piece.choice);
       out += tail_;
       out += "}\n\n";
     } else if (info_.echo) {
@@ -271,7 +295,8 @@ void StreamedAnswer::append_piece(std::string& out, const router_out::Piece& pie
 }
 
 void StreamedAnswer::append(std::string& out, const router_out::Deliver& delivery) {
-  for (const router_out::Piece& piece : delivery.pieces) append_piece(out, piece, delivery.prompt_logprobs);
+  for (const router_out::Piece& piece : delivery.pieces)
+    append_piece(out, piece, delivery.prompt_logprobs);
   if (!delivery.last) return;
   std::string ending = R"(,"timings":)";
   JsonWriter json(ending);

@@ -1,5 +1,5 @@
-// The shapes OpenAI clients expect, made from what the Router delivers: whole bodies, SSE events, log-probabilities,
-// usage, timings. Pure: no clock, no socket.
+// The shapes OpenAI clients expect, made from what the Router delivers: whole bodies, SSE events,
+// log-probabilities, usage, timings. Pure: no clock, no socket.
 #pragma once
 
 #include <cstdint>
@@ -33,13 +33,15 @@ std::string answer_id(const AnswerInfo& info);
 class LogprobsWriter {
  public:
   explicit LogprobsWriter(const AnswerInfo& info) : info_(&info) {}
-  /// One JSON value in the shape of the API. The first prompt token has none: `from_prompt` says these are prompt
-  /// tokens, logprobs then belong to tokens[1..].
-  void append(std::string& out, const std::vector<TokenId>& prompt, const std::vector<LogProbs>& prompt_logprobs,
-              const std::vector<TokenId>& tokens, const std::vector<LogProbs>& logprobs);
+  /// One JSON value in the shape of the API. The first prompt token has none: `from_prompt` says
+  /// these are prompt tokens, logprobs then belong to tokens[1..].
+  void append(std::string& out, const std::vector<TokenId>& prompt,
+              const std::vector<LogProbs>& prompt_logprobs, const std::vector<TokenId>& tokens,
+              const std::vector<LogProbs>& logprobs);
 
  private:
-  void append_chat(std::string& out, const std::vector<TokenId>& tokens, const std::vector<LogProbs>& logprobs) const;
+  void append_chat(std::string& out, const std::vector<TokenId>& tokens,
+                   const std::vector<LogProbs>& logprobs) const;
 
   const AnswerInfo* info_;
   size_t offset_ = 0;  ///< characters of the text so far
@@ -69,7 +71,8 @@ class WholeAnswer {
   Timings timings_;
 };
 
-/// Turns deliveries into SSE events: one a piece, role first, finish_reason last, then usage if wanted, then [DONE].
+/// Turns deliveries into SSE events: one a piece, role first, finish_reason last, then usage if
+/// wanted, then [DONE].
 class StreamedAnswer {
  public:
   explicit StreamedAnswer(AnswerInfo info);
@@ -87,13 +90,13 @@ class StreamedAnswer {
   };
   void append_piece(std::string& out, const router_out::Piece& piece,
                     const std::vector<LogProbs>& prompt_logprobs);
-  void append_event(std::string& out, int32_t choice, std::string_view text, std::string_view logprobs,
-                    std::string_view finish);
+  void append_event(std::string& out, int32_t choice, std::string_view text,
+                    std::string_view logprobs, std::string_view finish);
 
   AnswerInfo info_;
-  std::string head_;     ///< up to the index of the choice
-  std::string open_;     ///< from there to the text
-  std::string tail_;     ///< what follows the choices, without the closing brace
+  std::string head_;  ///< up to the index of the choice
+  std::string open_;  ///< from there to the text
+  std::string tail_;  ///< what follows the choices, without the closing brace
   std::vector<Choice> choices_;
   int32_t finished_ = 0;
   std::string last_event_;  ///< the last finish_reason, without its end: timings go into it

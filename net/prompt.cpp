@@ -16,13 +16,15 @@ class ControlTexts {
  public:
   explicit ControlTexts(const TokenizerSpec& spec) {
     for (const AddedToken& token : spec.added)
-      if (token.special && !token.text.empty()) by_first_[static_cast<unsigned char>(token.text[0])].push_back(token.text);
+      if (token.special && !token.text.empty())
+        by_first_[static_cast<unsigned char>(token.text[0])].push_back(token.text);
   }
   /// Length of the longest control text that starts at `at`, 0 if none does.
   size_t match(std::string_view text, size_t at) const {
     size_t longest = 0;
     for (std::string_view candidate : by_first_[static_cast<unsigned char>(text[at])])
-      if (candidate.size() > longest && text.compare(at, candidate.size(), candidate) == 0) longest = candidate.size();
+      if (candidate.size() > longest && text.compare(at, candidate.size(), candidate) == 0)
+        longest = candidate.size();
     return longest;
   }
 
@@ -60,10 +62,12 @@ void shield(TemplateValue& value, const ControlTexts& controls, std::string_view
 bool mentions(const TemplateValue& value, std::string_view text) {
   if (value.string.find(text) != std::string::npos) return true;
   return std::ranges::any_of(value.array, [&](const auto& item) { return mentions(item, text); }) ||
-         std::ranges::any_of(value.object, [&](const auto& member) { return mentions(member.value, text); });
+         std::ranges::any_of(value.object,
+                             [&](const auto& member) { return mentions(member.value, text); });
 }
 
-/// U+FDD0 to U+FDEF mean nothing to anyone; the first that the client did not send serves as the marker.
+/// U+FDD0 to U+FDEF mean nothing to anyone; the first that the client did not send serves as the
+/// marker.
 std::optional<std::string> free_marker(const ChatInput& input) {
   for (int last = 0x90; last <= 0xaf; ++last) {
     std::string marker = {'\xef', '\xb7', static_cast<char>(last)};
@@ -72,11 +76,12 @@ std::optional<std::string> free_marker(const ChatInput& input) {
   return std::nullopt;
 }
 
-/// Tokens of a rendered template: control texts count, except in the runs between two of them where a marker shows
-/// that the client wrote one; those runs are taken as plain text.
-std::vector<TokenId> encode_rendered(std::string_view text, const Tokenizer& tokenizer, const ControlTexts& controls,
-                                     std::string_view marker) {
-  if (text.find(marker) == std::string_view::npos) return tokenizer.encode(text, SpecialText::parse);
+/// Tokens of a rendered template: control texts count, except in the runs between two of them where
+/// a marker shows that the client wrote one; those runs are taken as plain text.
+std::vector<TokenId> encode_rendered(std::string_view text, const Tokenizer& tokenizer,
+                                     const ControlTexts& controls, std::string_view marker) {
+  if (text.find(marker) == std::string_view::npos)
+    return tokenizer.encode(text, SpecialText::parse);
   std::vector<TokenId> tokens;
   auto add = [&](std::string_view piece, SpecialText special) {
     const auto more = tokenizer.encode(piece, special);
@@ -115,14 +120,16 @@ TemplateValue string_value(std::string text) {
 }
 
 std::string control_text(const TokenizerSpec& spec, std::optional<TokenId> token) {
-  if (!token || token->value < 0 || static_cast<size_t>(token->value) >= spec.tokens.size()) return {};
+  if (!token || token->value < 0 || static_cast<size_t>(token->value) >= spec.tokens.size())
+    return {};
   return spec.tokens[static_cast<size_t>(token->value)].text;
 }
 
 Result<void> check_ids(const GenerationRequest& request, int32_t vocab) {
   auto outside = [&](int32_t id, std::string param) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("Token {} is outside the vocabulary of {} tokens.", id, vocab), std::move(param));
+                fmt::format("Token {} is outside the vocabulary of {} tokens.", id, vocab),
+                std::move(param));
   };
   if (const auto* tokens = std::get_if<std::vector<TokenId>>(&request.input))
     for (TokenId token : *tokens)
@@ -142,9 +149,12 @@ Result<std::vector<TokenId>> tokens_of(const GenerationRequest& request, const S
 
 std::string_view input_param(Api api) {
   switch (api) {
-    case Api::chat: return "messages";
-    case Api::completions: return "prompt";
-    case Api::inference: return "input_text";
+    case Api::chat:
+      return "messages";
+    case Api::completions:
+      return "prompt";
+    case Api::inference:
+      return "input_text";
   }
   return {};
 }
@@ -154,16 +164,19 @@ std::string_view input_param(Api api) {
 Result<std::vector<TokenId>> chat_tokens(const ChatInput& input, const ServedModel& model) {
   if (!model.chat_template)
     return fail(ErrorCode::unsupported,
-                fmt::format("The model {} has no chat template: use /v1/completions.", model.name), "messages");
+                fmt::format("The model {} has no chat template: use /v1/completions.", model.name),
+                "messages");
   const bool has_tools = input.tools.kind == TemplateValue::Kind::array;
   if (has_tools && !model.chat_template->uses("tools"))
-    return fail(ErrorCode::unsupported, fmt::format("The chat template of {} takes no tools: leave them out.", model.name),
+    return fail(ErrorCode::unsupported,
+                fmt::format("The chat template of {} takes no tools: leave them out.", model.name),
                 "tools");
   const TokenizerSpec& spec = model.tokenizer->spec();
   const ControlTexts controls(spec);
   const auto marker = free_marker(input);
   if (!marker)
-    return fail(ErrorCode::invalid_argument, "The messages hold every noncharacter from U+FDD0 to U+FDEF: remove one.",
+    return fail(ErrorCode::invalid_argument,
+                "The messages hold every noncharacter from U+FDD0 to U+FDEF: remove one.",
                 "messages");
   TemplateValue messages = input.messages;
   TemplateValue tools = input.tools;
@@ -188,35 +201,43 @@ Result<std::vector<TokenId>> chat_tokens(const ChatInput& input, const ServedMod
   auto text = model.chat_template->render(globals);
   if (!text) {
     // Whatever the template objects to, it objects to the conversation.
-    const ErrorCode code =
-        text.error().code == ErrorCode::too_large ? ErrorCode::too_large : ErrorCode::invalid_argument;
+    const ErrorCode code = text.error().code == ErrorCode::too_large ? ErrorCode::too_large
+                                                                     : ErrorCode::invalid_argument;
     return fail(code, text.error().message, "messages");
   }
   return encode_rendered(*text, *model.tokenizer, controls, *marker);
 }
 
 std::vector<TokenId> text_tokens(const TextInput& input, const ServedModel& model) {
-  // A raw prompt is the whole input of the model, so its author may spell control tokens (as vLLM and llama.cpp do).
+  // A raw prompt is the whole input of the model, so its author may spell control tokens (as vLLM
+  // and llama.cpp do).
   auto tokens = model.tokenizer->encode(input.text, SpecialText::parse);
   return input.add_special_tokens ? model.tokenizer->with_bos_eos(std::move(tokens)) : tokens;
 }
 
-std::expected<ClientRequest, RequestError> prepare(const GenerationRequest& request, const ServedModel& model,
-                                                   const Salt& tenant) {
+std::expected<ClientRequest, RequestError> prepare(const GenerationRequest& request,
+                                                   const ServedModel& model, const Salt& tenant) {
   auto refuse = [](Error error, std::string_view code = {}) {
     return std::unexpected(RequestError{std::move(error), code});
   };
-  if (auto checked = check_ids(request, model.tokenizer->vocab()); !checked) return refuse(checked.error());
+  if (auto checked = check_ids(request, model.tokenizer->vocab()); !checked)
+    return refuse(checked.error());
   auto tokens = tokens_of(request, model);
   if (!tokens) return refuse(tokens.error());
   const auto length = static_cast<int64_t>(tokens->size());
   const std::string param(input_param(request.api));
-  if (length == 0) return refuse({ErrorCode::invalid_argument, "The prompt has no tokens: send some text.", param});
+  if (length == 0)
+    return refuse(
+        {ErrorCode::invalid_argument, "The prompt has no tokens: send some text.", param});
   if (length >= model.context)
-    return refuse({ErrorCode::invalid_argument,
-                   fmt::format("The prompt has {} tokens, the context of {} is {} tokens and the answer needs at "
-                               "least one: shorten the prompt.", length, model.name, model.context), param},
-                  "context_length_exceeded");
+    return refuse(
+        {ErrorCode::invalid_argument,
+         fmt::format(
+             "The prompt has {} tokens, the context of {} is {} tokens and the answer needs at "
+             "least one: shorten the prompt.",
+             length, model.name, model.context),
+         param},
+        "context_length_exceeded");
   ClientRequest out;
   out.model = model.name;
   out.tokenizer = model.tokenizer;
@@ -238,19 +259,29 @@ Digest cache_key(const ClientRequest& request, const ServedModel& model) {
   DigestBuilder key;
   auto real = [&](float value) { key.add(std::bit_cast<uint32_t>(value)); };
   auto bytes = [](const auto& array) { return std::as_bytes(std::span(array)); };
-  key.add("troupe response 1").add(bytes(request.tenant)).add(bytes(model.numerics_id)).add(bytes(model.weights_id));
+  key.add("troupe response 1")
+      .add(bytes(request.tenant))
+      .add(bytes(model.numerics_id))
+      .add(bytes(model.weights_id));
   key.add(bytes(request.prompt));
   const Sampling& s = request.sampling;
-  for (float value : {s.temperature, s.top_p, s.min_p, s.repetition, s.presence, s.frequency}) real(value);
+  for (float value : {s.temperature, s.top_p, s.min_p, s.repetition, s.presence, s.frequency})
+    real(value);
   // At temperature 0 nothing is drawn: the seed makes no difference.
-  key.add(static_cast<uint64_t>(s.top_k)).add(s.temperature == 0 ? 0 : s.seed).add(static_cast<uint64_t>(s.n_logprobs));
-  key.add(static_cast<uint64_t>(s.min_new)).add(static_cast<uint64_t>(s.ignore_eos)).add(s.bias.size());
+  key.add(static_cast<uint64_t>(s.top_k))
+      .add(s.temperature == 0 ? 0 : s.seed)
+      .add(static_cast<uint64_t>(s.n_logprobs));
+  key.add(static_cast<uint64_t>(s.min_new))
+      .add(static_cast<uint64_t>(s.ignore_eos))
+      .add(s.bias.size());
   for (const auto& [token, bias] : s.bias) {
     key.add(static_cast<uint64_t>(token));
     real(bias);
   }
   key.add(static_cast<uint64_t>(request.choices)).add(static_cast<uint64_t>(request.max_new));
-  key.add(static_cast<uint64_t>(request.score_prompt)).add(bytes(request.stop_ids)).add(request.stop_strings.size());
+  key.add(static_cast<uint64_t>(request.score_prompt))
+      .add(bytes(request.stop_ids))
+      .add(request.stop_strings.size());
   for (const std::string& stop : request.stop_strings) key.add(stop);
   return key.finish();
 }

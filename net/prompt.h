@@ -1,5 +1,6 @@
-// From a checked request to token ids and the request the Router takes: renders the template, tokenises once, checks
-// ids and lengths against the model. Text of a client never becomes a control token, whatever it spells. Pure.
+// From a checked request to token ids and the request the Router takes: renders the template,
+// tokenises once, checks ids and lengths against the model. Text of a client never becomes a
+// control token, whatever it spells. Pure.
 #pragma once
 
 #include <expected>
@@ -23,9 +24,10 @@ struct RequestError {
   std::string_view code = {};
 };
 
-/// Everything of a ClientRequest but id, seed (if the client gave none), deadline, cache key and trace.
-std::expected<ClientRequest, RequestError> prepare(const GenerationRequest& request, const ServedModel& model,
-                                                   const Salt& tenant);
+/// Everything of a ClientRequest but id, seed (if the client gave none), deadline, cache key and
+/// trace.
+std::expected<ClientRequest, RequestError> prepare(const GenerationRequest& request,
+                                                   const ServedModel& model, const Salt& tenant);
 
 /// What names a deterministic answer: same digest, same tokens. Needs the seed filled in.
 Digest cache_key(const ClientRequest& request, const ServedModel& model);

@@ -40,14 +40,19 @@ std::string request_id_of(const HttpRequest& request) {
 TraceContext trace_context_of(const HttpRequest& request) {
   const std::string_view sent = request.header("traceparent");
   TraceContext context;
-  if (sent.size() != 55 || sent[2] != '-' || sent[35] != '-' || sent[52] != '-' || sent.starts_with("ff")) return {};
-  if (!read_hex(sent.substr(3, 32), context.trace) || !read_hex(sent.substr(36, 16), context.span)) return {};
+  if (sent.size() != 55 || sent[2] != '-' || sent[35] != '-' || sent[52] != '-' ||
+      sent.starts_with("ff"))
+    return {};
+  if (!read_hex(sent.substr(3, 32), context.trace) || !read_hex(sent.substr(36, 16), context.span))
+    return {};
   return context;
 }
 
 std::string host_of(std::string_view authority) {
-  if (const size_t scheme = authority.find("://"); scheme != std::string_view::npos) authority.remove_prefix(scheme + 3);
-  if (const size_t path = authority.find('/'); path != std::string_view::npos) authority = authority.substr(0, path);
+  if (const size_t scheme = authority.find("://"); scheme != std::string_view::npos)
+    authority.remove_prefix(scheme + 3);
+  if (const size_t path = authority.find('/'); path != std::string_view::npos)
+    authority = authority.substr(0, path);
   if (authority.starts_with('[')) {
     const size_t end = authority.find(']');
     authority = end == std::string_view::npos ? std::string_view{} : authority.substr(1, end - 1);
@@ -55,7 +60,8 @@ std::string host_of(std::string_view authority) {
     authority = authority.substr(0, authority.find(':'));
   }
   std::string host(authority);
-  std::ranges::transform(host, host.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(host, host.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return host;
 }
 
@@ -67,7 +73,8 @@ bool origin_allowed(const HttpRequest& request, const std::vector<std::string>& 
   const std::string_view origin = request.header("Origin");
   if (origin.empty()) return true;
   auto ours = [&](const std::string& host) {
-    return !host.empty() && (is_loopback_name(host) || host == request.local || std::ranges::find(hosts, host) != hosts.end());
+    return !host.empty() && (is_loopback_name(host) || host == request.local ||
+                             std::ranges::find(hosts, host) != hosts.end());
   };
   return ours(host_of(origin)) && ours(host_of(request.header("Host")));
 }

@@ -16,9 +16,9 @@ std::string request_id_of(const HttpRequest& request);
 /// W3C `traceparent`; zero when absent or malformed.
 TraceContext trace_context_of(const HttpRequest& request);
 
-/// A browser says where a page came from; a page from elsewhere must not use this port, also not under a name that
-/// was made to point here. True when no Origin was sent, or when its host is a loopback name, the address the client
-/// reached us at, or one of `hosts`.
+/// A browser says where a page came from; a page from elsewhere must not use this port, also not
+/// under a name that was made to point here. True when no Origin was sent, or when its host is a
+/// loopback name, the address the client reached us at, or one of `hosts`.
 bool origin_allowed(const HttpRequest& request, const std::vector<std::string>& hosts);
 
 /// The host of "name:port", "[::1]:port" or "http://name:port"; lower case.

@@ -1,4 +1,5 @@
-// The paths of the bridge and which methods they take: one table for dispatch, 405 answers and /openapi.json.
+// The paths of the bridge and which methods they take: one table for dispatch, 405 answers and
+// /openapi.json.
 #pragma once
 
 #include <span>
@@ -7,7 +8,19 @@
 namespace troupe {
 
 enum class RouteId {
-  chat, completions, inference, embeddings, tokenize, detokenize, models, model, health, livez, readyz, metrics, openapi
+  chat,
+  completions,
+  inference,
+  embeddings,
+  tokenize,
+  detokenize,
+  models,
+  model,
+  health,
+  livez,
+  readyz,
+  metrics,
+  openapi
 };
 
 struct Route {

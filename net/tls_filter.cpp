@@ -10,7 +10,8 @@
 
 namespace troupe {
 
-Result<std::shared_ptr<const TlsContext>> TlsContext::load(const std::string& certificate, const std::string& key) {
+Result<std::shared_ptr<const TlsContext>> TlsContext::load(const std::string& certificate,
+                                                           const std::string& key) {
   SSL_CTX* native = SSL_CTX_new(TLS_server_method());
   TROUPE_CHECK(native != nullptr);
   std::shared_ptr<const TlsContext> context(new TlsContext(native));
@@ -22,15 +23,18 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::load(const std::string& ce
   ERR_clear_error();
   if (SSL_CTX_use_certificate_chain_file(native, certificate.c_str()) != 1) {
     ERR_clear_error();
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: no PEM certificate can be read from it; give a certificate chain file", certificate));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("{}: no PEM certificate can be read from it; give a certificate chain file",
+                    certificate));
   }
   if (SSL_CTX_use_PrivateKey_file(native, key.c_str(), SSL_FILETYPE_PEM) != 1 ||
       SSL_CTX_check_private_key(native) != 1) {
     ERR_clear_error();
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: not the PEM private key of {}; give the key the certificate was made for", key,
-                            certificate));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("{}: not the PEM private key of {}; give the key the certificate was made for",
+                    key, certificate));
   }
   return context;
 }
@@ -56,7 +60,8 @@ void TlsFilter::drain(std::string& wire) {
   wire.resize(before + static_cast<size_t>(got > 0 ? got : 0));
 }
 
-TlsFilter::Status TlsFilter::receive(std::string_view bytes, std::string& plain, std::string& wire) {
+TlsFilter::Status TlsFilter::receive(std::string_view bytes, std::string& plain,
+                                     std::string& wire) {
   ERR_clear_error();
   TROUPE_CHECK(bytes.size() <= static_cast<size_t>(std::numeric_limits<int>::max()));
   BIO_write(SSL_get_rbio(ssl_), bytes.data(), static_cast<int>(bytes.size()));

@@ -1,23 +1,43 @@
 #include "model/torch/decoder.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/silu.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace troupe::torch_backend {
 
 namespace {
 
+/// out = x W^T for at most kFewRowsMax contiguous rows, the rows of W shared out over the threads.
+void few_rows_product(const at::Tensor& x, const at::Tensor& weight_t, at::Tensor& out) {
+  const int64_t k = x.size(1), n = weight_t.size(1);
+  const auto x_rows = static_cast<int32_t>(x.size(0));
+  const float* in = x.data_ptr<float>();
+  const float* w = weight_t.data_ptr<float>();
+  float* y = out.data_ptr<float>();
+  constexpr int64_t kWeightsPerTask = 1 << 17;
+  at::parallel_for(0, n, std::max<int64_t>(1, kWeightsPerTask / k),
+                   [&](int64_t begin, int64_t end) {
+                     multiply_few(in, x_rows, k, w + begin * k, end - begin, y + begin, n);
+                   });
+}
+
 /// out = x W^T + b
 void linear(const at::Tensor& x, const Linear& w, at::Tensor& out) {
-  if (w.bias.defined()) {
+  if (x.size(0) <= kFewRowsMax) {
+    few_rows_product(x, w.weight_t, out);
+    if (w.bias.defined()) out.add_(w.bias);
+  } else if (w.bias.defined()) {
     at::addmm_out(out, w.bias, x, w.weight_t);
   } else {
     at::mm_out(out, x, w.weight_t);
@@ -26,7 +46,13 @@ void linear(const at::Tensor& x, const Linear& w, at::Tensor& out) {
 
 /// x += y W^T + b
 void add_linear(at::Tensor& x, const at::Tensor& y, const Linear& w) {
-  at::addmm_out(x, x, y, w.weight_t);
+  if (x.size(0) <= kFewRowsMax) {
+    at::Tensor product = at::empty_like(x);
+    few_rows_product(y, w.weight_t, product);
+    x.add_(product);
+  } else {
+    at::addmm_out(x, x, y, w.weight_t);
+  }
   if (w.bias.defined()) x.add_(w.bias);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "model/exact_math.h"
 #include "model/step.h"
@@ -54,6 +55,73 @@ constexpr int kLanes = 16;
   }
 }
 
+using Vector = float __attribute__((vector_size(32)));
+
+[[gnu::always_inline]] inline Vector load(const float* from) {
+  Vector v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
+/// M rows of x against each row of w. Enough independent sums (M * kSums) to hide the latency of an
+/// fma.
+template <int M>
+[[gnu::always_inline]] inline void multiply_body(const float* x, int64_t k, const float* w,
+                                                 int64_t rows, float* out, int64_t out_stride) {
+  constexpr int kSums = M <= 2 ? 4 : M <= 4 ? 2 : 1;
+  constexpr int kWidth = sizeof(Vector) / sizeof(float);
+  for (int64_t r = 0; r < rows; ++r, w += k) {
+    Vector sums[M][kSums] = {};
+    int64_t i = 0;
+    for (; i + kWidth * kSums <= k; i += kWidth * kSums)
+      for (int s = 0; s < kSums; ++s) {
+        const Vector weights = load(w + i + kWidth * s);
+        for (int m = 0; m < M; ++m) sums[m][s] += weights * load(x + m * k + i + kWidth * s);
+      }
+    for (int m = 0; m < M; ++m) {
+      for (int s = 1; s < kSums; ++s) sums[m][0] += sums[m][s];
+      float sum = 0;
+      for (int lane = 0; lane < kWidth; ++lane) sum += sums[m][0][lane];
+      for (int64_t j = i; j < k; ++j) sum += w[j] * x[m * k + j];
+      out[m * out_stride + r] = sum;
+    }
+  }
+}
+
+[[gnu::always_inline]] inline void multiply_any(const float* x, int32_t x_rows, int64_t k,
+                                                const float* w, int64_t rows, float* out,
+                                                int64_t out_stride) {
+  switch (x_rows) {
+    case 1:
+      return multiply_body<1>(x, k, w, rows, out, out_stride);
+    case 2:
+      return multiply_body<2>(x, k, w, rows, out, out_stride);
+    case 3:
+      return multiply_body<3>(x, k, w, rows, out, out_stride);
+    case 4:
+      return multiply_body<4>(x, k, w, rows, out, out_stride);
+    case 5:
+      return multiply_body<5>(x, k, w, rows, out, out_stride);
+    case 6:
+      return multiply_body<6>(x, k, w, rows, out, out_stride);
+    case 7:
+      return multiply_body<7>(x, k, w, rows, out, out_stride);
+    default:
+      return multiply_body<8>(x, k, w, rows, out, out_stride);
+  }
+}
+
+[[gnu::target("avx2,fma")]] void multiply_avx2(const float* x, int32_t x_rows, int64_t k,
+                                               const float* w, int64_t rows, float* out,
+                                               int64_t out_stride) {
+  multiply_any(x, x_rows, k, w, rows, out, out_stride);
+}
+
+bool have_avx2() {
+  static const bool have = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return have;
+}
+
 [[gnu::target("avx2,fma")]] void attend_avx2(const PagedHead& kv, std::span<const int32_t> table,
                                              int32_t first, int32_t end, const float* q,
                                              std::span<float> scores, float* out) {
@@ -83,11 +151,16 @@ void rotate_heads(std::span<float> heads, std::span<const float> cosine,
   }
 }
 
+void multiply_few(const float* x, int32_t x_rows, int64_t k, const float* w, int64_t rows,
+                  float* out, int64_t out_stride) {
+  have_avx2() ? multiply_avx2(x, x_rows, k, w, rows, out, out_stride)
+              : multiply_any(x, x_rows, k, w, rows, out, out_stride);
+}
+
 void attend_paged(const PagedHead& kv, std::span<const int32_t> table, int32_t first, int32_t end,
                   const float* q, std::span<float> scores, float* out) {
-  static const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  avx2 ? attend_avx2(kv, table, first, end, q, scores, out)
-       : attend_body(kv, table, first, end, q, scores, out);
+  have_avx2() ? attend_avx2(kv, table, first, end, q, scores, out)
+              : attend_body(kv, table, first, end, q, scores, out);
 }
 
 }  // namespace troupe::torch_backend

@@ -17,6 +17,13 @@ void rms_norm(std::span<const float> x, std::span<const float> weight, float eps
 void rotate_heads(std::span<float> heads, std::span<const float> cosine,
                   std::span<const float> sine);
 
+/// out[m][r] = x[m] . w[r] for `rows` rows of w and m < x_rows <= kFewRowsMax: [x_rows, k] times
+/// [rows, k]^T, with out_stride floats from one m to the next. So few rows are bound by reading w
+/// once, where ATen's GEMM takes two to three times as long.
+inline constexpr int32_t kFewRowsMax = 8;
+void multiply_few(const float* x, int32_t x_rows, int64_t k, const float* w, int64_t rows,
+                  float* out, int64_t out_stride);
+
 /// KV of one (layer, kv head): block b's positions are rows [16, head_dim] at k + b * stride.
 struct PagedHead {
   const float* k = nullptr;

@@ -203,8 +203,7 @@ void TorchPartition::produce(const StepPlan& plan) {
   };
   for (size_t at = 0; at < rows.size(); at += Decoder::kLogitRowsMax) {
     const size_t count = std::min<size_t>(Decoder::kLogitRowsMax, rows.size() - at);
-    const float* logits =
-        decoder_->logits(std::span(rows).subspan(at, count)).data_ptr<float>();
+    const float* logits = decoder_->logits(std::span(rows).subspan(at, count)).data_ptr<float>();
     for (size_t i = 0; i < count; ++i) {
       const Wanted& w = wanted[at + i];
       begin_slices_until(w.slice);

@@ -32,7 +32,7 @@ class TorchPartition final : public Partition {
   Result<void> run(const StepPlan& plan, Duration timeout);
   void open_and_close(const StepPlan& plan);
   void produce(const StepPlan& plan);
-  /// Logits of `rows` were computed; the first `done` rows of the answer are those before them.
+  /// Draws or scores one output row of a slice; rows come in the order of the plan.
   void answer_row(const Slice& slice, SliceOut& out, int32_t row, int32_t score_token,
                   std::span<const float> logits);
   Result<void> check_image(BlockId block, const BlockImage& image) const;

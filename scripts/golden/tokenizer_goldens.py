@@ -2,7 +2,7 @@
 """Makes tests/golden/tokenizer/ from two independent oracles: llama.cpp's tokenizer and Hugging Face `tokenizers`.
 
 usage: tokenizer_goldens.py --llama-tokenize PROGRAM [--check-only]
-Needs: pip install tokenizers==0.22.1 gguf==0.19.0; PROGRAM is scripts/golden/llama_tokenize.cpp, built against the
+Needs requirements.txt; PROGRAM is scripts/golden/llama_tokenize.cpp, built against the
 llama.cpp of .deps/llama. Hugging Face objects are built from the vocabulary and merges in the GGUF files, with the
 normalizer, pre-tokenizer and decoder of the real model family (written out below, from the families' published
 tokenizer.json files).

@@ -41,7 +41,7 @@ class TorchModel {
     return std::move(*made);
   }
   static Budget budget() {
-    return {.threads = 2, .kv_blocks = 256, .max_rows = 256, .max_slots = 40, .context = 1024};
+    return {.threads = 2, .kv_blocks = 512, .max_rows = 256, .max_slots = 40, .context = 1024};
   }
 
   const ModelSpec& spec() const { return opened_.bundle.spec; }
@@ -89,9 +89,9 @@ class TorchModel {
   /// Blocks that are neither in order nor next to each other; tables of different `sequence` don't
   /// meet.
   static std::vector<int32_t> scattered_table(int32_t sequence, size_t positions) {
-    auto table = table_from(sequence * 6, positions);
-    REQUIRE(table.size() <= 6);
-    for (int32_t& block : table) block = block * 101 % 251;  // 251 is prime: a permutation
+    auto table = table_from(sequence * 10, positions);
+    REQUIRE(table.size() <= 10);
+    for (int32_t& block : table) block = block * 101 % 509;  // 509 is prime: a permutation
     return table;
   }
 

@@ -39,7 +39,8 @@ std::shared_ptr<const ServedModel> oracle_model(std::string name) {
   return model;
 }
 
-router_out::Piece piece(std::string text, std::vector<TokenId> tokens, Finish finish, int32_t choice) {
+router_out::Piece piece(std::string text, std::vector<TokenId> tokens, Finish finish,
+                        int32_t choice) {
   router_out::Piece made;
   made.choice = choice;
   made.text = std::move(text);
@@ -77,7 +78,8 @@ void TestSink::client_gone(RequestId id) {
 template <class T>
 std::optional<T> TestSink::take(std::deque<T>& from) {
   std::unique_lock lock(mutex_);
-  if (!changed_.wait_for(lock, std::chrono::seconds(5), [&] { return !from.empty(); })) return std::nullopt;
+  if (!changed_.wait_for(lock, std::chrono::seconds(5), [&] { return !from.empty(); }))
+    return std::nullopt;
   T taken = std::move(from.front());
   from.pop_front();
   return taken;
@@ -98,7 +100,8 @@ void TestSink::answer(const ClientRequest& request) {
   delivery.cache = request.cache_key ? CacheOutcome::miss : CacheOutcome::not_cacheable;
   for (int32_t choice = 0; choice < request.choices; ++choice)
     for (int32_t i = 0; i < request.max_new; ++i) {
-      auto made = piece(" tok", {TokenId(300)}, i + 1 == request.max_new ? Finish::length : Finish::none, choice);
+      auto made = piece(" tok", {TokenId(300)},
+                        i + 1 == request.max_new ? Finish::length : Finish::none, choice);
       if (request.sampling.n_logprobs >= 0) made.logprobs = {{-1.0f, {}}};
       delivery.pieces.push_back(std::move(made));
     }

@@ -32,8 +32,11 @@ RawClient RawClient::with_tls(uint16_t port) {
 }
 
 RawClient::RawClient(RawClient&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), context_(std::exchange(other.context_, nullptr)),
-      ssl_(std::exchange(other.ssl_, nullptr)), buffer_(std::move(other.buffer_)), within_(other.within_) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      context_(std::exchange(other.context_, nullptr)),
+      ssl_(std::exchange(other.ssl_, nullptr)),
+      buffer_(std::move(other.buffer_)),
+      within_(other.within_) {}
 
 RawClient::~RawClient() { close(); }
 
@@ -55,8 +58,9 @@ std::string RawClient::tls_version() const { return ssl_ ? SSL_get_version(ssl_)
 
 bool RawClient::send(std::string_view bytes) {
   while (!bytes.empty() && fd_ >= 0) {
-    const auto sent = ssl_ ? static_cast<ssize_t>(SSL_write(ssl_, bytes.data(), static_cast<int>(bytes.size())))
-                           : ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const auto sent =
+        ssl_ ? static_cast<ssize_t>(SSL_write(ssl_, bytes.data(), static_cast<int>(bytes.size())))
+             : ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent <= 0) return false;
     bytes.remove_prefix(static_cast<size_t>(sent));
   }
@@ -73,7 +77,8 @@ bool RawClient::fill() {
       return false;
     }
   }
-  const auto got = ssl_ ? static_cast<ssize_t>(SSL_read(ssl_, bytes, sizeof bytes)) : ::recv(fd_, bytes, sizeof bytes, 0);
+  const auto got = ssl_ ? static_cast<ssize_t>(SSL_read(ssl_, bytes, sizeof bytes))
+                        : ::recv(fd_, bytes, sizeof bytes, 0);
   if (got <= 0) return false;
   buffer_.append(bytes, static_cast<size_t>(got));
   return true;
@@ -102,7 +107,8 @@ RawAnswer RawClient::read_head() {
     answer.head += "\r\n" + *line;
     const size_t colon = line->find(':');
     std::string name = line->substr(0, colon);
-    std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::ranges::transform(name, name.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     answer.headers[name] = line->substr(std::min(line->size(), colon + 2));
   }
   answer.ended = true;
@@ -161,12 +167,15 @@ bool RawClient::at_end(std::string* rest) {
 }
 
 std::string post(std::string_view path, std::string_view body, std::string_view more_headers) {
-  return "POST " + std::string(path) + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
-         std::string(more_headers) + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
+  return "POST " + std::string(path) +
+         " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
+         std::string(more_headers) + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+         std::string(body);
 }
 
 std::string get(std::string_view path, std::string_view more_headers) {
-  return "GET " + std::string(path) + " HTTP/1.1\r\nHost: localhost\r\n" + std::string(more_headers) + "\r\n";
+  return "GET " + std::string(path) + " HTTP/1.1\r\nHost: localhost\r\n" +
+         std::string(more_headers) + "\r\n";
 }
 
 }  // namespace troupe::testing

@@ -1,5 +1,6 @@
-// A client that knows nothing of the code under test: raw bytes out, a small reader of HTTP answers in. Every read
-// has a deadline, so that a server that is silent fails a test instead of hanging it.
+// A client that knows nothing of the code under test: raw bytes out, a small reader of HTTP answers
+// in. Every read has a deadline, so that a server that is silent fails a test instead of hanging
+// it.
 #pragma once
 
 #include <chrono>

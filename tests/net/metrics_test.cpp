@@ -1,0 +1,87 @@
+#include "net/metrics.h"
+
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
+namespace troupe {
+namespace {
+
+BridgeState state() {
+  BridgeState out;
+  out.ready = true;
+  out.models = {{"m", 2, 2, ""}};
+  for (uint32_t i = 0; i < 2; ++i) {
+    GroupStatus group;
+    group.group = GroupId(i);
+    group.queued = 3;
+    group.running = 4;
+    group.blocks_used = 25;
+    group.blocks_total = 100;
+    out.groups.emplace_back("m", group);
+  }
+  out.stats.queued = 7;
+  return out;
+}
+
+Metrics& filled(Metrics& metrics) {
+  metrics.answered("/v1/models", 200);
+  metrics.answered("/v1/models", 200);
+  metrics.first_token("m", 30ms);
+  metrics.next_tokens("m", 40ms, 2);
+  Timings timings;
+  timings.prompt_tokens = 11;
+  timings.generated_tokens = 5;
+  metrics.finished("m", Finish::length, 2s, timings);
+  metrics.failed("m", ErrorCode::unavailable);
+  return metrics;
+}
+
+bool has_line(const std::string& text, const std::string& line) {
+  return ("\n" + text).find("\n" + line + "\n") != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("metrics: what happened stands in the text, under our names and vLLM's") {
+  Metrics metrics("b1", "n1");
+  const std::string text = filled(metrics).render(state(), {}, MetricsCompat::vllm);
+  for (const char* line :
+       {R"(troupe_http_requests_total{code="200",route="/v1/models"} 2)",
+        R"(troupe_time_to_first_token_seconds_bucket{model_name="m",le="0.02"} 0)",
+        R"(troupe_time_to_first_token_seconds_bucket{model_name="m",le="0.04"} 1)",
+        R"(vllm:time_to_first_token_seconds_bucket{model_name="m",le="0.04"} 1)",
+        R"(troupe_inter_token_latency_seconds_count{model_name="m"} 2)",
+        R"(troupe_prompt_tokens_total{model_name="m"} 11)",
+        R"(vllm:generation_tokens_total{model_name="m"} 5)", R"(troupe_requests_queued 7)",
+        R"(vllm:num_requests_waiting{model_name="m"} 6)",
+        R"(vllm:num_requests_running{model_name="m"} 8)",
+        R"(vllm:kv_cache_usage_perc{model_name="m"} 0.25)",
+        R"(troupe_build_info{build="b1",node="n1"} 1)",
+        R"(troupe_groups_ready{model_name="m"} 2)"}) {
+    CAPTURE(std::string(line));
+    CHECK(has_line(text, line));
+  }
+}
+
+TEST_CASE("metrics: promtool has nothing to say without the aliases") {
+  Metrics metrics("b1", "n1");
+  const std::string text = filled(metrics).render(state(), {}, MetricsCompat::none);
+  CHECK(text.find("vllm:") == std::string::npos);
+  if (std::system("command -v promtool > /dev/null") != 0) {
+    MESSAGE("promtool is not installed (Debian package prometheus): its check did not run");
+    return;
+  }
+  const std::string file = std::string(TROUPE_BINARY_DIR) + "/net_test_metrics.txt";
+  std::ofstream(file) << text;
+  FILE* promtool = ::popen(("promtool check metrics < " + file + " 2>&1").c_str(), "r");
+  REQUIRE(promtool != nullptr);
+  std::string said;
+  for (char bytes[512]; std::fgets(bytes, sizeof bytes, promtool) != nullptr;) said += bytes;
+  CHECK(::pclose(promtool) == 0);
+  CHECK(said == "");
+}
+
+}  // namespace troupe

@@ -1,0 +1,161 @@
+// The three kinds of process around their machines, as thin as the real shells: receive, step,
+// perform effects, keep one timer. check() runs after every step.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "cluster/batcher.h"
+#include "cluster/failure_detector.h"
+#include "cluster/node_supervisor.h"
+#include "cluster/router.h"
+#include "model/oracle/oracle_partition.h"
+#include "tests/sim/tamper.h"
+#include "tests/sim/world.h"
+
+namespace troupe::sim {
+
+struct Clients;
+struct NodeHost;
+struct RouterHost;
+struct ShardHost;
+
+/// The node and what outlives its processes.
+struct Cluster {
+  Cluster(World& w, Clients& c, Tamper& t) : world(w), clients(c), tamper(t) {}
+  ~Cluster();
+  World& world;
+  Clients& clients;
+  Tamper& tamper;
+  NodeSupervisorConfig config;  ///< incarnation is drawn anew for each life of the node
+  BatcherConfig batcher;        ///< group, generation and epoch are filled in
+  std::shared_ptr<NodeHost> node;
+  std::map<Digest, std::shared_ptr<const CachedResponse>> cache;
+  std::map<std::string, int> deaths;         ///< by child, this life of the node
+  std::map<SequenceKey, size_t> journalled;  ///< tokens the node has acknowledged
+  bool node_stopped = false;                 ///< after a drain
+
+  void start_node();
+  void kill_node();
+  std::vector<std::shared_ptr<RouterHost>> routers() const;
+  std::vector<std::shared_ptr<ShardHost>> shards() const;
+  /// Nobody computes and every group serves.
+  bool at_rest() const { return unrest().empty(); }
+  std::string unrest() const;  ///< why not, for people
+};
+
+/// One outstanding timer; the newest wins.
+struct Timer {
+  uint64_t version = 0;
+  Time armed = Time::max();
+  Time ticked{};
+  int spins = 0;  ///< ticks at one and the same time
+};
+
+struct NodeHost : Process, std::enable_shared_from_this<NodeHost> {
+  NodeHost(Cluster& c, Incarnation i, NodeSupervisorConfig config);
+  void resumed(Duration pause) override;
+  void input(const NodeInput& in);
+  void note_journal(const NodeInput& in, const NodeEffects& effects);
+  void detect(const DetectorInput& in);
+  void perform(NodeEffects effects);
+  void perform_one(const NodeEffect& effect);
+  void spawn(const ChildSpec& child);
+  void end(const std::string& child, Incarnation incarnation, Duration after);
+  void arm();
+
+  Cluster& cluster;
+  NodeSupervisor machine;
+  FailureDetector detector;
+  Timer timer, detector_timer;
+  struct Child {
+    ProcessPtr process;
+    LinkPtr link;
+  };
+  std::map<std::string, Child> children;  ///< the newest process of each
+};
+
+/// What a router and a shard process have in common: a parent.
+struct ChildHost : Process, std::enable_shared_from_this<ChildHost> {
+  ChildHost(Cluster& c, std::shared_ptr<NodeHost> parent, ChildSpec spec, Incarnation i);
+  void start();
+  void beat();
+  void tell_node(Message message);
+  virtual void from_node(const Message& message) = 0;
+
+  Cluster& cluster;
+  std::shared_ptr<NodeHost> parent;
+  ChildSpec spec;
+  LinkPtr node_link;
+};
+
+struct RouterHost final : ChildHost {
+  RouterHost(Cluster& c, std::shared_ptr<NodeHost> parent, ChildSpec spec, Incarnation i);
+  void from_node(const Message& message) override;
+  void input(RouterInput in);
+  void perform(RouterEffects effects);
+  void perform_one(const RouterEffect& effect);
+  void follow(const RoutingTable& table);
+  void dial(const GroupEndpoint& endpoint);
+  void arm();
+  void note_stale(const RouterInput& in);
+
+  Router machine;
+  Timer timer;
+  RoutingTable table;
+  std::map<GroupId, std::pair<Incarnation, LinkPtr>> links;
+  std::set<GroupId> dialling;
+  std::map<SequenceKey, AttemptId> latest;  ///< attempt placed last
+  uint64_t stale_expected = 0;
+};
+
+struct ShardHost final : ChildHost {
+  ShardHost(Cluster& c, std::shared_ptr<NodeHost> parent, ChildSpec spec, Incarnation i);
+  void from_node(const Message& message) override;
+  void load(const LoadOrder& order);
+  /// A router's connection; false: not listening yet.
+  bool accept(const std::shared_ptr<RouterHost>& router, LinkPtr link);
+  void input(BatcherInput in);
+  void perform(BatcherEffects effects);
+  void perform_one(const BatcherEffect& effect);
+  void run(const batcher_out::RunStep& step);
+  void report();
+  void arm();
+
+  std::optional<Batcher> batcher;  ///< rank 0, once loaded
+  BatcherConfig config;
+  std::unique_ptr<OraclePartition> partition;
+  std::optional<Generation> serving;
+  Timer timer;
+  std::map<RouterId, LinkPtr> routers;
+};
+
+/// After a step: when to tick next. A machine that wants a tick at once again and again does not
+/// move on.
+template <class Host>
+void arm_timer(Host& host, Timer& timer, std::optional<Time> due, std::function<void()> tick) {
+  World& world = host.world;
+  if (!due) {
+    ++timer.version;
+    timer.armed = Time::max();
+    return;
+  }
+  const Time when = std::max(*due, world.now()) + world.between(0us, 1ms);
+  timer.armed = when;
+  world.at(when,
+           [&world, process = host.shared_from_this(), &timer, version = ++timer.version, tick] {
+             world.post(process, Duration{}, [&world, process, &timer, version, tick] {
+               if (timer.version != version) return;
+               timer.spins = timer.ticked == world.now() ? timer.spins + 1 : 0;
+               timer.ticked = world.now();
+               world.expect(timer.spins < 20, "{} spins: its deadline does not move past the clock",
+                            process->name);
+               tick();
+             });
+           });
+}
+
+}  // namespace troupe::sim

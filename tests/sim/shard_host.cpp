@@ -1,0 +1,160 @@
+#include <algorithm>
+
+#include "tests/sim/hosts.h"
+
+namespace troupe::sim {
+
+ShardHost::ShardHost(Cluster& c, std::shared_ptr<NodeHost> p, ChildSpec s, Incarnation i)
+    : ChildHost(c, std::move(p), std::move(s), i) {}
+
+void ShardHost::from_node(const Message& message) {
+  if (const auto* reply = std::get_if<HelloReply>(&message)) {
+    world.expect(reply->accepted, "{} was not accepted: {}", name, reply->reason);
+  } else if (const auto* order = std::get_if<LoadOrder>(&message)) {
+    world.post(shared_from_this(), world.between(20ms, 200ms), [this, o = *order] { load(o); });
+  } else if (std::holds_alternative<AbortOrder>(message)) {
+    // It cannot give up a step in place: its process ends and its parent starts a new one.
+    parent->end(name, incarnation, world.between(1ms, 20ms));
+  }
+}
+
+void ShardHost::load(const LoadOrder& order) {
+  LoadReport report{
+      .group = order.group, .generation = order.generation, .rank = order.rank, .ok = true};
+  if (world.chance(world.faults.load_failure)) {
+    report.ok = false;
+    report.error = Error{ErrorCode::data_loss, "The model file is damaged: fetch it again."};
+    tell_node(report);
+    parent->end(name, incarnation, 5ms);
+    return;
+  }
+  config = cluster.batcher;
+  partition = std::make_unique<OraclePartition>();
+  const Budget budget{.kv_blocks = config.kv_blocks,
+                      .max_rows = config.max_rows,
+                      .max_slots = config.max_slots,
+                      .context = config.context};
+  const OracleWeights weights;
+  const auto capabilities =
+      partition->load(weights, oracle_spec(), {.ranks = {RankPlan{}}}, 0, budget);
+  if (!capabilities) return world.violation(capabilities.error().message);
+  serving = order.generation;
+  config.group = order.group;
+  config.generation = order.generation;
+  config.epoch = incarnation.value;
+  config.weights_id = weights.weights_id();
+  config.numerics_id = capabilities->numerics_id;
+  config.vocab = kOracleVocab;
+  report.weights_id = config.weights_id;
+  report.numerics_id = config.numerics_id;
+  report.context = config.context;
+  report.kv_blocks = config.kv_blocks;
+  if (order.rank == 0) {
+    batcher.emplace(config);
+    arm();
+    this->report();
+  }
+  tell_node(report);
+}
+
+bool ShardHost::accept(const std::shared_ptr<RouterHost>& router, LinkPtr link) {
+  if (!batcher) return false;
+  // The old connection of this router is over, even if its end was not noticed yet.
+  if (routers.contains(router->incarnation)) input(batcher_in::RouterLost{router->incarnation});
+  routers[router->incarnation] = std::move(link);
+  return true;
+}
+
+void ShardHost::input(BatcherInput in) {
+  const auto* from = std::get_if<batcher_in::FromRouter>(&in);
+  const auto* enqueue = from ? std::get_if<Enqueue>(&from->message) : nullptr;
+  const bool foreign = enqueue && enqueue->generation != config.generation;
+  cluster.tamper.to_batcher(config, in);
+  BatcherEffects effects;
+  batcher->step(world.now(), in, effects);
+  batcher->check();
+  if (foreign) {
+    const bool refused = std::ranges::any_of(effects, [](const BatcherEffect& e) {
+      const auto* to = std::get_if<batcher_out::ToRouter>(&e);
+      return std::holds_alternative<batcher_out::Drop>(e) ||
+             (to && std::holds_alternative<Refused>(to->message));
+    });
+    world.expect(refused, "{} took a request for another generation", name);
+  }
+  cluster.tamper.from_batcher(effects);
+  perform(std::move(effects));
+  arm();
+}
+
+void ShardHost::arm() {
+  arm_timer(*this, timer, batcher->deadline(), [this] { input(batcher_in::Tick{}); });
+}
+
+void ShardHost::perform(BatcherEffects effects) {
+  for (size_t i = 0; i < effects.size(); ++i) {
+    perform_one(effects[i]);
+    if (i + 1 < effects.size() && world.chance(world.faults.stop_after_send)) {
+      world.stop(shared_from_this(), world.between(1ms, 300ms));
+      held.push_front([this, rest = BatcherEffects(effects.begin() + static_cast<long>(i) + 1,
+                                                   effects.end())] { perform(rest); });
+      return;
+    }
+  }
+}
+
+void ShardHost::perform_one(const BatcherEffect& effect) {
+  if (const auto* step = std::get_if<batcher_out::RunStep>(&effect)) {
+    run(*step);
+  } else if (const auto* to = std::get_if<batcher_out::ToRouter>(&effect)) {
+    auto at = routers.find(to->router);
+    if (at == routers.end()) return;
+    auto router = std::static_pointer_cast<RouterHost>(at->second->ends[0].process);
+    const int copies = world.chance(world.faults.drop)        ? 0
+                       : world.chance(world.faults.duplicate) ? 2
+                                                              : 1;
+    for (int i = 0; i < copies; ++i) {
+      world.send(at->second, *this,
+                 [router, g = spec.group, id = incarnation, message = to->message] {
+                   std::visit(
+                       [&](const auto& m) {
+                         router->input(router_in::FromGroup{g, id, m});
+                       },
+                       message);
+                 });
+    }
+  } else if (const auto* fault = std::get_if<batcher_out::Fault>(&effect)) {
+    world.trace(name, "fault: {}", fault->fault.error.message);
+    tell_node(fault->fault);
+  }
+}
+
+void ShardHost::run(const batcher_out::RunStep& step) {
+  if (world.chance(world.faults.hang))
+    return world.trace(name, "step {} hangs", step.plan->key.step);
+  const auto rows = static_cast<int64_t>(step.plan->tokens.size());
+  const Duration took = world.between(500us, 3ms) + rows * 50us;
+  world.post(shared_from_this(), took, [this, plan = step.plan] {
+    if (world.chance(world.faults.step_error)) {
+      return input(
+          batcher_in::StepFailed{plan->key, Error{ErrorCode::internal, "the device gave up"}});
+    }
+    const auto output = partition->wait(partition->submit(*plan), 1s);
+    if (!output) return world.violation(name + ": " + output.error().message);
+    auto answer = std::make_shared<StepOutput>(**output);
+    if (world.chance(world.faults.nonfinite)) answer->slices.front().flags |= kNonfinite;
+    input(batcher_in::StepDone{std::move(answer)});
+  });
+}
+
+void ShardHost::report() {
+  const GroupStatus status = batcher->status(world.now());
+  for (auto& [id, link] : routers) {
+    auto router = std::static_pointer_cast<RouterHost>(link->ends[0].process);
+    world.send(link, *this, [router, g = spec.group, i = incarnation, status] {
+      router->input(router_in::FromGroup{g, i, status});
+    });
+  }
+  world.post(shared_from_this(), 2 * kBeatInterval, [this] { report(); });
+}
+
+}  // namespace troupe::sim
