@@ -96,10 +96,11 @@ void Router::State::accept(Computation& computation, ChoiceState& choice, const 
     choice.finish = piece.finish;
     computation.held.push_back({number, std::move(piece)});
   }
-  if (choice.open() && chunk.finish != Finish::none) {
+  const bool spent = !chunk.tokens.empty() && choice.tokens.size() >= most;
+  if (choice.open() && (chunk.finish != Finish::none || spent)) {
     router_out::Piece piece = choice.text.empty_piece();
-    choice.text.finish(chunk.finish, piece);
-    choice.finish = chunk.finish;
+    choice.text.finish(spent ? Finish::length : chunk.finish, piece);
+    choice.finish = piece.finish;
     const uint64_t number = computation.held.empty() ? 0 : computation.held.back().number;
     computation.held.push_back({number, std::move(piece)});
   }

@@ -111,6 +111,8 @@ inline constexpr Duration kDrainMax = 30s;
 inline constexpr Duration kHelloTimeout = 10s;  ///< spawn to accepted Hello; then another process
 /// SIGKILL comes after kAbortDeadline, reaping after that; what outlives this dies with the node.
 inline constexpr Duration kEndingMax = 5s;
+inline constexpr Duration kFlushMax =
+    2s;  ///< a router told to end writes what clients have yet to read
 inline constexpr Duration kLoadTimeout = 120s;  ///< weights to ready
 inline constexpr Duration kTimerMax = 1s;       ///< longest armed timer of a shell
 
