@@ -44,7 +44,7 @@ caf::behavior BatcherActor::make_behavior() {
         delayed_send(this, kStatusInterval, status_atom::value);
       },
       [this](second_atom) {
-        const Time now = steady_now();
+        const Time now = now_of(this);
         BatcherReport report{
             {setup_.id, Role::batcher, 0, "", mailbox().size(), second_.lateness(), {}},
             machine_.status(now)};
@@ -105,11 +105,11 @@ void BatcherActor::on_hello(const Hello& hello) {
   }
   monitor(peer);
   routers_[hello.incarnation] = peer;
-  send(peer, wire(setup_.incarnation, machine_.status(steady_now())));
+  send(peer, wire(setup_.incarnation, machine_.status(now_of(this))));
 }
 
 void BatcherActor::feed(const BatcherInput& input) {
-  machine_.step(steady_now(), input, effects_);
+  machine_.step(now_of(this), input, effects_);
   for (BatcherEffect& effect : effects_) perform(effect);
   effects_.clear();
   timer_.arm(machine_.deadline());
@@ -142,7 +142,7 @@ void BatcherActor::perform(BatcherEffect& effect) {
 
 void BatcherActor::send_status() {
   if (routers_.empty()) return;
-  const WireBytes bytes = wire(setup_.incarnation, machine_.status(steady_now()));
+  const WireBytes bytes = wire(setup_.incarnation, machine_.status(now_of(this)));
   for (const auto& [id, router] : routers_) send(router, bytes);
 }
 

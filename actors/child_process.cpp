@@ -7,7 +7,9 @@
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <thread>
 
+#include "actors/clock.h"
 #include "actors/lifeline.h"
 #include "actors/log.h"
 #include "actors/node_link.h"
@@ -138,6 +140,10 @@ int run_child(int lifeline) {
                   reloaded ? "keys and certificate read again" : reloaded.error().message);
       });
   end.wait();
+  // The last answers may still be on their way to slow readers.
+  const Time flush_by = steady_now() + kFlushMax;
+  while (bridge && bridge->connections() > 0 && steady_now() < flush_by)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   leave(0);
 }
 

@@ -29,7 +29,7 @@ caf::behavior HealthActor::make_behavior() {
 }
 
 void HealthActor::feed(const DetectorInput& input) {
-  machine_.step(steady_now(), input, effects_);
+  machine_.step(now_of(this), input, effects_);
   for (DetectorEffect& effect : effects_) send(supervisor_, local(std::move(effect)));
   effects_.clear();
   timer_.arm(machine_.deadline());

@@ -23,9 +23,10 @@ struct NodeOptions {
   OnLoadFailure on_load_failure = OnLoadFailure::retry;
 };
 
-/// Runs until drained (SIGTERM, SIGINT; a second one ends the drain at once), then ends the process: 0, or 1 when `serve`
-/// gave up. Prints `ready http://HOST:PORT` for each router of this node once it can answer. Returns only if the node
-/// could not start; the error is for the person who tried.
+/// Runs until drained (SIGTERM, SIGINT; a second one ends the drain at once), then ends the
+/// process: 0, or 1 when `serve` gave up. Prints `ready http://HOST:PORT` for each router of this
+/// node once it can answer. Returns only if the node could not start; the error is for the person
+/// who tried.
 Result<void> run_node(NodeOptions options);
 
 }  // namespace troupe

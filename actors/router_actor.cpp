@@ -100,7 +100,7 @@ caf::behavior RouterActor::make_behavior() {
 }
 
 void RouterActor::start_cache() {
-  const Time now = steady_now();
+  const Time now = now_of(this);
   while (!cache_deaths_.empty() && now - cache_deaths_.front() >= kRestartWindow)
     cache_deaths_.pop_front();
   if (static_cast<int>(cache_deaths_.size()) > kRestartBudget) {
@@ -171,7 +171,7 @@ void RouterActor::on_group_message(GroupId group, const Peer& peer, Message mess
 }
 
 void RouterActor::feed(const RouterInput& input) {
-  machine_.step(steady_now(), input, effects_);
+  machine_.step(now_of(this), input, effects_);
   std::vector<router_out::Deliver> deliveries;
   for (RouterEffect& effect : effects_) {
     if (auto* deliver = std::get_if<router_out::Deliver>(&effect)) {
@@ -211,7 +211,7 @@ void RouterActor::feed(const RouterInput& input) {
 
 void RouterActor::dial(const DialerInput& input) {
   std::vector<DialerEffect> effects;
-  dialer_.step(steady_now(), input, effects);
+  dialer_.step(now_of(this), input, effects);
   for (DialerEffect& effect : effects) perform_dial(effect);
   dial_timer_.arm(dialer_.deadline());
 }
@@ -284,7 +284,7 @@ void RouterActor::push_state() {
   for (const auto& [name, model] : models_) models.push_back(model);
   bridge_->set_models(std::move(models));
   BridgeState state;
-  state.models = machine_.readiness(steady_now());
+  state.models = machine_.readiness(now_of(this));
   state.stats = machine_.stats();
   state.draining = draining_;
   for (const auto& [group, status] : statuses_) state.groups.push_back(status);

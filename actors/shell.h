@@ -6,11 +6,15 @@
 #include <optional>
 
 #include "actors/caf_types.h"
-#include "actors/clock.h"
 #include "cluster/messages.h"
 #include "config/limits.h"
 
 namespace troupe {
+
+/// The time of the actor's clock: steady in production, virtual under CAF's test scheduler.
+inline Time now_of(caf::local_actor* self) {
+  return Time(std::chrono::duration_cast<Duration>(self->clock().now().time_since_epoch()));
+}
 
 /// Keeps one outstanding timer (<= kTimerMax, numbered) for the machine's next deadline. CAF can't
 /// cancel a delayed_send, so an earlier deadline arms another one and the older number is stale
@@ -23,7 +27,7 @@ class TickTimer {
 
   void arm(std::optional<Time> deadline) {
     if (!deadline) return;
-    const Time now = steady_now();
+    const Time now = now_of(self_);
     const Time at = std::clamp(*deadline, now, now + kTimerMax);
     if (armed_ && *armed_ <= at) return;
     armed_ = at;
@@ -48,11 +52,11 @@ class SecondTick {
  public:
   explicit SecondTick(caf::event_based_actor* self) : self_(self) {}
   void arm() {
-    due_ = steady_now() + 1s;
+    due_ = now_of(self_) + 1s;
     self_->delayed_send(self_, std::chrono::seconds(1), second_atom::value);
   }
   /// Call on each second_atom, then arm() again.
-  Duration lateness() const { return std::max(0ns, steady_now() - due_); }
+  Duration lateness() const { return std::max(0ns, now_of(self_) - due_); }
 
  private:
   caf::event_based_actor* self_;

@@ -57,7 +57,7 @@ caf::behavior SupervisorActor::make_behavior() {
 }
 
 void SupervisorActor::start_health() {
-  const Time now = steady_now();
+  const Time now = now_of(this);
   while (!health_deaths_.empty() && now - health_deaths_.front() >= kRestartWindow)
     health_deaths_.pop_front();
   if (static_cast<int>(health_deaths_.size()) > kRestartBudget) {
@@ -91,7 +91,7 @@ void SupervisorActor::on_bytes(const WireBytes& bytes) {
 }
 
 void SupervisorActor::feed(const NodeInput& input) {
-  machine_.step(steady_now(), input, effects_);
+  machine_.step(now_of(this), input, effects_);
   const bool journal_only =
       effects_.size() == 1 && std::holds_alternative<node_out::ToChild>(effects_.front()) &&
       std::holds_alternative<JournalAck>(std::get<node_out::ToChild>(effects_.front()).message);

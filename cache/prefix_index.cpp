@@ -1,5 +1,6 @@
 #include "cache/prefix_index.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "config/check.h"
@@ -7,6 +8,10 @@
 #include "config/limits.h"
 
 namespace troupe {
+
+PrefixIndex::PrefixIndex(int32_t blocks) : by_block_(static_cast<size_t>(blocks)) {
+  by_key_.reserve(by_block_.size());
+}
 
 Digest PrefixIndex::root(const Digest& numerics_id, int32_t adapter, const Salt& tenant) {
   return DigestBuilder()
@@ -40,25 +45,28 @@ std::vector<BlockId> PrefixIndex::match(std::span<const Digest> chain) const {
 }
 
 bool PrefixIndex::insert(const Digest& key, BlockId block) {
-  if (by_key_.size() >= kPrefixBlocksMax || by_block_.contains(block)) return false;
+  TROUPE_CHECK(block.value >= 0, block);
+  if (by_key_.size() >= kPrefixBlocksMax || holds(block)) return false;
   if (!by_key_.emplace(key, block).second) return false;
-  by_block_.emplace(block, key);
+  const auto at = static_cast<size_t>(block.value);
+  if (at >= by_block_.size()) by_block_.resize(at + 1);
+  by_block_[at] = key;
   return true;
 }
 
 void PrefixIndex::erase(BlockId block) {
-  auto at = by_block_.find(block);
-  if (at == by_block_.end()) return;
-  by_key_.erase(at->second);
-  by_block_.erase(at);
+  if (!holds(block)) return;
+  auto& key = by_block_[static_cast<size_t>(block.value)];
+  by_key_.erase(*key);
+  key.reset();
 }
 
 void PrefixIndex::check() const {
-  TROUPE_CHECK(by_key_.size() == by_block_.size(), by_key_.size(), by_block_.size());
-  for (const auto& [key, block] : by_key_) {
-    auto at = by_block_.find(block);
-    TROUPE_CHECK(at != by_block_.end() && at->second == key, block);
-  }
+  for (const auto& [key, block] : by_key_)
+    TROUPE_CHECK(holds(block) && by_block_[static_cast<size_t>(block.value)] == key, block);
+  const auto held = std::count_if(by_block_.begin(), by_block_.end(),
+                                  [](const auto& key) { return key.has_value(); });
+  TROUPE_CHECK(by_key_.size() == static_cast<size_t>(held), by_key_.size(), held);
 }
 
 size_t PrefixIndex::KeyHash::operator()(const Digest& key) const noexcept {

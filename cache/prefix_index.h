@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -15,6 +16,10 @@ namespace troupe {
 
 class PrefixIndex {
  public:
+  /// Room for `blocks` blocks is taken at once, so that a cache that fills up does not look like a
+  /// leak; blocks beyond may come.
+  explicit PrefixIndex(int32_t blocks = 0);
+
   static Digest root(const Digest& numerics_id, int32_t adapter, const Salt& tenant);
   /// Key of the prefix that ends with these tokens.
   static Digest extend(const Digest& prefix, std::span<const TokenId> tokens);
@@ -30,7 +35,10 @@ class PrefixIndex {
   void erase(BlockId block);
 
   size_t size() const { return by_key_.size(); }
-  bool holds(BlockId block) const { return by_block_.contains(block); }
+  bool holds(BlockId block) const {
+    const auto at = static_cast<size_t>(block.value);
+    return at < by_block_.size() && by_block_[at].has_value();
+  }
   void check() const;
 
  private:
@@ -38,7 +46,7 @@ class PrefixIndex {
     size_t operator()(const Digest& key) const noexcept;
   };
   std::unordered_map<Digest, BlockId, KeyHash> by_key_;
-  std::unordered_map<BlockId, Digest> by_block_;
+  std::vector<std::optional<Digest>> by_block_;
 };
 
 }  // namespace troupe

@@ -13,7 +13,7 @@ int32_t blocks_for(int32_t positions) {
 }
 
 KvBooks::KvBooks(int32_t blocks, const Digest& numerics_id)
-    : numerics_id_(numerics_id), pool_(blocks) {}
+    : numerics_id_(numerics_id), pool_(blocks), index_(blocks) {}
 
 void KvBooks::extend_chain(Sequence& sequence, int32_t blocks) const {
   while (static_cast<int32_t>(sequence.chain.size()) < blocks) {

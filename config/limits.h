@@ -108,6 +108,7 @@ inline constexpr int kRestartBudget = 5;  ///< deaths within the window; then `f
 inline constexpr Duration kRestartWindow = 300s;
 inline constexpr Duration kFailedRetry = 30s;  ///< one try each, once failed
 inline constexpr Duration kDrainMax = 30s;
+inline constexpr Duration kFlushMax = 2s;  ///< a router told to end writes what clients have yet to read
 inline constexpr Duration kLoadTimeout = 120s;  ///< weights to ready
 inline constexpr Duration kTimerMax = 1s;       ///< longest armed timer of a shell
 

@@ -1,9 +1,11 @@
 #include "net/bridge.h"
 
 #include <fmt/format.h>
+#include <future>
 
 #include <algorithm>
 #include <ctime>
+#include <future>
 #include <optional>
 #include <unordered_map>
 
@@ -242,6 +244,12 @@ class BridgeServer final : public Bridge, private HttpHandler {
       server_->post([this, keys = std::move(*keys)]() mutable { keys_ = std::move(keys); });
     }
     return server_->reload_tls();
+  }
+  size_t connections() override {
+    std::promise<size_t> count;
+    auto answer = count.get_future();
+    server_->post([&] { count.set_value(server_->stats().connections); });
+    return answer.get();
   }
   void drain() override {
     server_->post([this] { draining_ = state_.draining = true; });

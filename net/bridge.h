@@ -83,6 +83,9 @@ class Bridge {
   virtual Result<void> reload() = 0;
   /// readyz 503 and `Connection: close` from now on; running streams go on.
   virtual void drain() = 0;
+  /// Open client connections. Asks the io thread and waits for it; after drain() and the last
+  /// answer it falls to 0 once everything has been written.
+  virtual size_t connections() = 0;
 };
 
 }  // namespace troupe

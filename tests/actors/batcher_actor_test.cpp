@@ -1,0 +1,198 @@
+#include "actors/batcher_actor.h"
+
+#include <doctest/doctest.h>
+
+#include "model/oracle/oracle_partition.h"
+#include "model/oracle/oracle_reference.h"
+#include "tests/actors/fixture.h"
+
+using namespace troupe;
+using troupe::testing::Recorder;
+using troupe::testing::Stage;
+
+namespace {
+
+/// Runs each step where it is asked for; can be told to hang.
+class InlineLane final : public Lane {
+ public:
+  InlineLane() {
+    Budget budget;
+    budget.kv_blocks = 64;
+    budget.max_rows = 64;
+    budget.max_slots = 8;
+    budget.context = 512;
+    capabilities =
+        *partition_.load(OracleWeights(), oracle_spec(), whole_model(oracle_spec()), 0, budget);
+  }
+  void load(LoadOrder, std::function<void(Result<LoadedModel>)>) override {
+    FAIL("the batcher does not load");
+  }
+  void run(std::shared_ptr<const StepPlan> plan, Duration timeout,
+           std::function<void(BatcherInput)> done) override {
+    if (hang) return;
+    auto output = partition_.wait(partition_.submit(*plan), timeout);
+    REQUIRE_MESSAGE(output.has_value(), (output ? std::string() : output.error().message));
+    done(batcher_in::StepDone{std::make_shared<const StepOutput>(**output)});
+  }
+  void abort() noexcept override { aborted = true; }
+
+  Capabilities capabilities;
+  bool hang = false, aborted = false;
+
+ private:
+  OraclePartition partition_;
+};
+
+struct Faults {
+  std::vector<StepFault> seen;
+  caf::actor handle;
+  explicit Faults(Stage& stage) {
+    handle = stage.system.spawn([this](caf::event_based_actor*) -> caf::behavior {
+      return {[this](Local<StepFault>& fault) { seen.push_back(*fault.value); },
+              [](Local<BatcherReport>&) {}};
+    });
+  }
+};
+
+struct Scene {
+  Stage stage;
+  std::vector<std::unique_ptr<Recorder>> recorders;
+  std::shared_ptr<InlineLane> lane = std::make_shared<InlineLane>();
+  Faults shard{stage};
+  Recorder* router = Recorder::spawn(stage, recorders);
+  caf::actor batcher;
+
+  Scene() {
+    BatcherActorConfig config;
+    config.cluster = "demo";
+    config.build = "b1";
+    config.id = "n1/batcher/oracle.0";
+    config.incarnation = Incarnation(42);
+    config.lane = lane;
+    config.bundle = std::vector<std::byte>(kWireChunkBytesMax + 10, std::byte{5});
+    config.shard = shard.handle;
+    BatcherConfig& m = config.machine;
+    m.generation = Generation(3);
+    m.epoch = 42;
+    m.numerics_id = lane->capabilities.numerics_id;
+    m.kv_blocks = 64;
+    m.max_rows = 64;
+    m.max_slots = 8;
+    m.prefill_chunk = 32;
+    m.context = 512;
+    m.vocab = kOracleVocab;
+    m.queue_max = 16;
+    m.canary_interval = 2s;
+    batcher = stage.system.spawn<BatcherActor>(std::move(config));
+    stage.drain();
+  }
+  ~Scene() {
+    for (const caf::actor& actor : {batcher, shard.handle, router->handle})
+      caf::anon_send_exit(actor, caf::exit_reason::kill);
+    stage.drain();
+  }
+  void send(Message message) {
+    caf::send_as(router->handle, batcher, wire(Incarnation(7), std::move(message)));
+    stage.drain();
+  }
+  Hello hello() const {
+    Hello h;
+    h.cluster = "demo";
+    h.wire_version = kWireVersion;
+    h.build = "b1";
+    h.role = Role::router;
+    h.process = "n1/router";
+    h.incarnation = Incarnation(7);
+    return h;
+  }
+  Enqueue request(int32_t max_new) const {
+    Enqueue e;
+    e.key.id = {1, 2};
+    e.attempt = {Incarnation(7), OwnerEpoch(1), Attempt(1)};
+    e.generation = Generation(3);
+    for (int32_t t : {104, 101, 108, 108, 111}) e.prompt.emplace_back(t);
+    e.max_new = max_new;
+    e.sampling.ignore_eos = true;
+    e.deadline_left = 60s;
+    return e;
+  }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "batcher actor: nothing counts before a Hello, and a wrong one is refused with the reason") {
+  Scene scene;
+  scene.send(scene.request(4));
+  CHECK(scene.router->envelopes.empty());
+  Hello wrong = scene.hello();
+  wrong.cluster = "other";
+  scene.send(wrong);
+  auto replies = scene.router->all<HelloReply>();
+  REQUIRE(replies.size() == 1);
+  CHECK_FALSE(replies[0].accepted);
+  CHECK(replies[0].reason == "it belongs to cluster other");
+  scene.send(scene.request(4));
+  CHECK(scene.router->all<TokenBatch>().empty());
+}
+
+TEST_CASE("batcher actor: a greeted router gets the oracle's tokens, one message a step") {
+  Scene scene;
+  scene.send(scene.hello());
+  REQUIRE(scene.router->all<HelloReply>().at(0).accepted);
+  CHECK(scene.router->all<GroupStatus>().size() == 1);
+  scene.send(scene.request(12));
+  std::vector<int32_t> got;
+  Finish finish = Finish::none;
+  for (const TokenBatch& batch : scene.router->all<TokenBatch>()) {
+    CHECK(batch.generation == Generation(3));
+    for (const TokenChunk& chunk : batch.chunks) {
+      CHECK(chunk.seq == got.size());
+      for (TokenId token : chunk.tokens) got.push_back(token.value);
+      finish = chunk.finish;
+    }
+  }
+  const std::vector<int32_t> prompt = {104, 101, 108, 108, 111};
+  CHECK(got == oracle_continue_past_end(kOracleSeed, prompt, 12));
+  CHECK(finish == Finish::length);
+}
+
+TEST_CASE("batcher actor: a bundle travels in chunks of at most a mebibyte") {
+  Scene scene;
+  scene.send(scene.hello());
+  scene.send(BundleRequest{GroupId(0), 0});
+  scene.send(BundleRequest{GroupId(0), kWireChunkBytesMax});
+  scene.send(BundleRequest{GroupId(0), uint64_t{1} << 60});
+  auto chunks = scene.router->all<BundleChunk>();
+  REQUIRE(chunks.size() == 3);
+  CHECK(chunks[0].bytes.size() == kWireChunkBytesMax);
+  CHECK(chunks[1].bytes.size() == 10);
+  CHECK(chunks[2].bytes.empty());
+  CHECK(chunks[0].total == kWireChunkBytesMax + 10);
+}
+
+TEST_CASE(
+    "batcher actor: a step that never ends is a fault of the generation, and the lane is told") {
+  Scene scene;
+  scene.send(scene.hello());
+  scene.lane->hang = true;
+  scene.send(scene.request(12));
+  scene.stage.advance(kStepDeadlineMax + 100ms);
+  REQUIRE(scene.shard.seen.size() == 1);
+  CHECK(scene.shard.seen[0].generation == Generation(3));
+  CHECK(scene.lane->aborted);
+  auto refused = scene.router->all<Refused>();
+  REQUIRE(refused.size() == 1);
+  CHECK(refused[0].error.code == ErrorCode::aborted);
+}
+
+TEST_CASE("batcher actor: statuses go to routers every 200 ms and count an idle group's canaries") {
+  Scene scene;
+  scene.send(scene.hello());
+  scene.stage.advance(5s);
+  auto statuses = scene.router->all<GroupStatus>();
+  CHECK(statuses.size() >= 24);
+  CHECK(statuses.size() <= 27);
+  CHECK(statuses.back().steps_done >= 2);
+  CHECK(statuses.back().last_step_age <= 2100ms);
+}

@@ -1,0 +1,69 @@
+// Runs shells on CAF's test scheduler: one thread, virtual time, one message at a time.
+#pragma once
+
+#include <caf/all.hpp>
+#include <caf/scheduler/test_coordinator.hpp>
+#include <string>
+#include <vector>
+
+#include "actors/caf_types.h"
+#include "actors/shell.h"
+
+namespace troupe::testing {
+
+class TestConfig : public caf::actor_system_config {
+ public:
+  TestConfig() {
+    add_message_type<WireBytes>("troupe_bytes");
+    set("scheduler.policy", caf::atom("testing"));
+    set("logger.inline-output", true);
+  }
+};
+
+struct Stage {
+  TestConfig config;
+  caf::actor_system system{config};
+  caf::scheduler::test_coordinator& scheduler =
+      dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
+
+  void drain() {
+    while (scheduler.try_run_once()) {
+    }
+  }
+  /// Lets virtual time pass in small steps, so that timers armed on the way fire in order.
+  void advance(Duration by) {
+    for (Duration done{}; done < by; done += 10ms) {
+      drain();
+      scheduler.advance_time(std::chrono::milliseconds(10));
+    }
+    drain();
+  }
+};
+
+/// An actor that keeps the messages it gets; `Decoded` are the envelopes sent to it.
+struct Recorder {
+  std::vector<Envelope> envelopes;
+  caf::actor handle;
+
+  template <class... Locals>
+  static Recorder* spawn(Stage& stage, std::vector<std::unique_ptr<Recorder>>& owner) {
+    owner.push_back(std::make_unique<Recorder>());
+    Recorder* recorder = owner.back().get();
+    recorder->handle = stage.system.spawn([recorder](caf::event_based_actor*) -> caf::behavior {
+      return {[recorder](const WireBytes& bytes) {
+        auto envelope = decode(bytes);
+        if (envelope) recorder->envelopes.push_back(std::move(*envelope));
+      }};
+    });
+    return recorder;
+  }
+  template <class T>
+  std::vector<T> all() const {
+    std::vector<T> found;
+    for (const Envelope& e : envelopes)
+      if (auto* message = std::get_if<T>(&e.message)) found.push_back(*message);
+    return found;
+  }
+};
+
+}  // namespace troupe::testing
