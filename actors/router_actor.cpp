@@ -76,7 +76,8 @@ caf::behavior RouterActor::make_behavior() {
       },
       [this](Local<router_in::CacheReply>& reply) { feed(*reply.value); },
       [this](Local<DialEnd>& end) {
-        if (end.value->batcher) {
+        // A dial given up meanwhile may still succeed; it must not replace a newer link.
+        if (end.value->batcher && dialer_.dialling(end.value->group, end.value->incarnation)) {
           monitor(end.value->batcher);
           peers_[end.value->group] = Peer{end.value->incarnation, end.value->batcher};
         }

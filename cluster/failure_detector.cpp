@@ -24,16 +24,25 @@ Duration times(Duration d, double factor) {
 }
 }  // namespace
 
-Duration FailureDetector::suspect_after() const {
-  return times(kSuspectAfter, scale_) + (own_lag_ > kSelfDoubtLag ? own_lag_ : 0ns);
-}
-Duration FailureDetector::dead_after() const {
-  return times(kDeadAfter, scale_) + (own_lag_ > kSelfDoubtLag ? own_lag_ : 0ns);
+Duration FailureDetector::suspect_after() const { return times(kSuspectAfter, scale_) + own_lag_; }
+Duration FailureDetector::dead_after() const { return times(kDeadAfter, scale_) + own_lag_; }
+
+void FailureDetector::own_sleep(Duration slept) {
+  for (auto& [name, peer] : peers_)
+    if (peer.verdict != Verdict::dead) peer.heard += slept;
 }
 
 void FailureDetector::step(Time now, const DetectorInput& input, std::vector<DetectorEffect>& out) {
+  const std::optional<Time> due = deadline();
+  // What is due in the past is due now: a peer that stays silent is judged by the next step.
+  const Time expected = due && stepped_ ? std::max(*due, *stepped_) : now;
+  // Never twice in a row: however slow this loop is, it judges every other time.
+  slept_ = !slept_ && now - expected > kSelfDoubtLag;
+  if (slept_) own_sleep(now - expected);
+  stepped_ = now;
+  if (now >= own_lag_until_) own_lag_ = 0ns;
   if (auto* watch = std::get_if<detector_in::Watch>(&input)) {
-    peers_[watch->peer] = Peer{watch->incarnation, now, Verdict::alive, watch->remote};
+    peers_[watch->peer] = Peer{watch->incarnation, now, Verdict::alive, watch->remote, false};
   } else if (auto* gone = std::get_if<detector_in::Forget>(&input)) {
     auto found = peers_.find(gone->peer);
     if (found != peers_.end() && found->second.incarnation == gone->incarnation)
@@ -45,16 +54,17 @@ void FailureDetector::step(Time now, const DetectorInput& input, std::vector<Det
     if (found != peers_.end() && found->second.incarnation == beat->incarnation &&
         found->second.verdict != Verdict::dead) {
       Peer& peer = found->second;
-      peer.heard = std::max(peer.heard, now);
-      if (peer.verdict == Verdict::suspect) {
-        peer.verdict = Verdict::alive;
+      peer.heard = now;
+      if (peer.verdict == Verdict::suspect || !peer.heard_once)
         out.push_back({beat->peer, peer.incarnation, Verdict::alive, 0ns});
-      }
+      peer.verdict = Verdict::alive;
+      peer.heard_once = true;
     }
   } else if (auto* lag = std::get_if<detector_in::OwnLag>(&input)) {
-    own_lag_ = lag->lag;
+    own_lag_ = lag->lag > kSelfDoubtLag ? lag->lag : 0ns;
+    own_lag_until_ = now + dead_after();
   }
-  judge(now, out);
+  if (!slept_) judge(now, out);
 }
 
 void FailureDetector::judge(Time now, std::vector<DetectorEffect>& out) {
@@ -83,6 +93,8 @@ std::optional<Time> FailureDetector::deadline() const {
   for (const auto& [name, peer] : peers_) {
     if (peer.verdict == Verdict::dead) continue;
     Time at = peer.heard + (peer.verdict == Verdict::alive ? suspect_after() : dead_after());
+    // While in doubt of itself nothing follows from a remote peer's silence; its next beat counts.
+    if (peer.remote && doubts_itself_ && stepped_ && at <= *stepped_) continue;
     if (!earliest || at < *earliest) earliest = at;
   }
   return earliest;
@@ -96,7 +108,11 @@ std::optional<Verdict> FailureDetector::verdict(const std::string& peer) const {
 
 void FailureDetector::check() const {
   TROUPE_CHECK(peers_.size() <= kPeersMax, peers_.size());
-  for (const auto& [name, peer] : peers_) TROUPE_CHECK(!name.empty());
+  TROUPE_CHECK(own_lag_ >= 0ns, own_lag_.count());
+  for (const auto& [name, peer] : peers_) {
+    TROUPE_CHECK(!name.empty());
+    TROUPE_CHECK(!stepped_ || peer.heard <= *stepped_, name);
+  }
 }
 
 }  // namespace troupe

@@ -34,7 +34,7 @@ struct Beat {
   Incarnation incarnation;
 };
 /// How late this process's own loop ran. Above kSelfDoubtLag it extends all timeouts by as much,
-/// until the next one.
+/// until the next one or until a silence so extended would have been noticed.
 struct OwnLag {
   Duration lag{};
 };
@@ -43,7 +43,8 @@ struct Tick {};
 using DetectorInput = std::variant<detector_in::Watch, detector_in::Forget, detector_in::Beat,
                                    detector_in::OwnLag, detector_in::Tick>;
 
-/// A verdict changed. `dead` is final for the incarnation.
+/// A verdict changed, or the first beat since Watch came (alive: whoever judged from an earlier
+/// watch hears that it is over). `dead` is final for the incarnation.
 struct DetectorEffect {
   std::string peer;
   Incarnation incarnation;
@@ -51,6 +52,9 @@ struct DetectorEffect {
   Duration silence{};
 };
 
+/// A step that comes later than deadline() by more than kSelfDoubtLag means that this process
+/// slept: nobody is judged in it, and the time slept counts as nobody's silence. What peers said
+/// meanwhile waits in the inbox and is heard first.
 class FailureDetector {
  public:
   explicit FailureDetector(double timing_scale) : scale_(timing_scale) {}
@@ -71,13 +75,18 @@ class FailureDetector {
     Time heard{};
     Verdict verdict = Verdict::alive;
     bool remote = false;
+    bool heard_once = false;
   };
+  void own_sleep(Duration slept);
   Duration suspect_after() const;
   Duration dead_after() const;
   void judge(Time now, std::vector<DetectorEffect>& out);
 
   double scale_;
   Duration own_lag_{};
+  Time own_lag_until_{};
+  std::optional<Time> stepped_;  ///< the latest step
+  bool slept_ = false;           ///< nobody was judged in it
   bool doubts_itself_ = false;
   std::map<std::string, Peer> peers_;
 };

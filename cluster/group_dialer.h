@@ -1,5 +1,6 @@
-// Which groups a router is linked to: dials the endpoints of the routing table, greets them, fetches each model's bundle
-// once, and says when a link is up or gone. Pure; owned by the router actor.
+// Which groups a router is linked to: dials the endpoints of the routing table, greets them,
+// fetches each model's bundle once, and says when a link is up or gone. Pure; owned by the router
+// actor.
 #pragma once
 
 #include <cstddef>
@@ -41,8 +42,8 @@ struct Chunk {
 };
 struct Tick {};
 }  // namespace dialer_in
-using DialerInput = std::variant<dialer_in::Routing, dialer_in::Dialled, dialer_in::Greeted, dialer_in::Lost,
-                                 dialer_in::Chunk, dialer_in::Tick>;
+using DialerInput = std::variant<dialer_in::Routing, dialer_in::Dialled, dialer_in::Greeted,
+                                 dialer_in::Lost, dialer_in::Chunk, dialer_in::Tick>;
 
 namespace dialer_out {
 struct Dial {
@@ -84,13 +85,15 @@ struct Event {
 };
 }  // namespace dialer_out
 using DialerEffect = std::variant<dialer_out::Dial, dialer_out::Close, dialer_out::SendHello,
-                                  dialer_out::SendBundleRequest, dialer_out::Bundle, dialer_out::LinkUp,
-                                  dialer_out::LinkDown, dialer_out::Event>;
+                                  dialer_out::SendBundleRequest, dialer_out::Bundle,
+                                  dialer_out::LinkUp, dialer_out::LinkDown, dialer_out::Event>;
 
 class GroupDialer {
  public:
   void step(Time now, const DialerInput& input, std::vector<DialerEffect>& out);
   std::optional<Time> deadline() const;
+  /// A dial of this process is still wanted: the shell drops the end of any other.
+  bool dialling(GroupId group, Incarnation incarnation) const;
   void check() const;
 
  private:
@@ -103,6 +106,10 @@ class GroupDialer {
     std::vector<std::byte> bundle;
     uint64_t total = 0;
   };
+  void on_routing(Time now, const RoutingTable& table, std::vector<DialerEffect>& out);
+  void on_greeted(Time now, const dialer_in::Greeted& greeted, std::vector<DialerEffect>& out);
+  void on_chunk(Time now, const dialer_in::Chunk& got, std::vector<DialerEffect>& out);
+  void serve_from(Peer& peer, std::vector<DialerEffect>& out);
   void retry(Time now, Peer& peer, std::string why, std::vector<DialerEffect>& out);
   void remove(std::map<GroupId, Peer>::iterator at, std::vector<DialerEffect>& out);
   Peer* current(GroupId group, Incarnation incarnation);

@@ -67,13 +67,14 @@ Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
                               order.model, weights / kMiB, machine.memory_available / kMiB),
                   "source");
     const int64_t room = machine.memory_available - weights;
-    if (order.kv_memory > room)
+    const int64_t asked = order.kv_blocks > 0 ? order.kv_blocks * block_bytes : order.kv_memory;
+    if (asked > room)
       return fail(ErrorCode::too_large,
                   fmt::format("model {}: kv_memory asks for {} MiB, {} MiB of memory are free "
                               "beside the weights; ask for less",
-                              order.model, order.kv_memory / kMiB, room / kMiB),
+                              order.model, asked / kMiB, room / kMiB),
                   "kv_memory");
-    const int64_t wanted = order.kv_memory > 0 ? order.kv_memory : std::min(d.kv_memory, room / 4);
+    const int64_t wanted = asked > 0 ? asked : std::min(d.kv_memory, room / 4);
     plan.budget.kv_blocks =
         static_cast<int32_t>(std::clamp<int64_t>(wanted / block_bytes, 0, 1 << 24));
   }

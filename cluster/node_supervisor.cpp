@@ -8,10 +8,15 @@
 
 namespace troupe {
 
-NodeSupervisor::NodeSupervisor(NodeSupervisorConfig config) : config_(std::move(config)) {
+NodeSupervisor::NodeSupervisor(NodeSupervisorConfig config)
+    : config_(std::move(config)),
+      membership_({config_.cluster, config_.node, config_.build, config_.wire_version,
+                   config_.config_digest}) {
+  for (const ChildSpec& child : config_.children) membership_.add(child.name, child.role);
   for (const HeadedGroup& group : config_.groups)
     groups_.emplace(group.order.group,
                     ShardGroup(group.order.group, group.ranks, config_.limits.timing_scale));
+  table_ = {config_.incarnation, 1, endpoints()};
 }
 
 const ChildSpec* NodeSupervisor::spec(const std::string& name) const {
@@ -27,68 +32,77 @@ std::string NodeSupervisor::child_of(GroupId group, int32_t rank) const {
   return {};
 }
 
-bool NodeSupervisor::is_current(const std::string& child, Incarnation incarnation) const {
-  const Supervision::Child* c = supervision_.find(child);
-  return c && c->pid != 0 && c->incarnation == incarnation;
-}
-
 void NodeSupervisor::step(Time now, const NodeInput& input, NodeEffects& out) {
   if (std::holds_alternative<node_in::Start>(input)) {
-    for (const ChildSpec& child : config_.children)
-      supervise(now, supervision_in::Add{child.name}, out);
+    if (!draining_)
+      for (const ChildSpec& child : config_.children)
+        supervise(now, supervision_in::Add{child.name}, out);
   } else if (auto* spawned = std::get_if<node_in::Spawned>(&input)) {
-    out.push_back(node_out::Watch{spawned->child, spawned->incarnation});
-    supervise(now, supervision_in::Spawned{spawned->child, spawned->incarnation, spawned->pid},
-              out);
+    on_spawned(now, *spawned, out);
   } else if (auto* failed = std::get_if<node_in::SpawnFailed>(&input)) {
     supervise(now, supervision_in::SpawnFailed{failed->child, failed->reason}, out);
   } else if (auto* exited = std::get_if<node_in::Exited>(&input)) {
-    if (is_current(exited->child, exited->incarnation)) {
-      out.push_back(node_out::Forget{exited->child, exited->incarnation});
-      on_lost(now, exited->child, exited->incarnation, exited->how, out);
-      supervise(now, supervision_in::Exited{exited->child, exited->incarnation, exited->how}, out);
-    }
+    on_exited(now, *exited, out);
   } else if (auto* from = std::get_if<node_in::FromChild>(&input)) {
     on_message(now, *from, out);
-  } else if (auto* lost = std::get_if<node_in::LinkLost>(&input)) {
-    auto link = links_.find(lost->child);
-    if (link != links_.end() && link->second.incarnation == lost->incarnation &&
-        is_current(lost->child, lost->incarnation)) {
-      // A child that lost its link can neither serve nor be told to: it is replaced.
-      on_lost(now, lost->child, lost->incarnation, "its link broke", out);
-      out.push_back(node_out::End{lost->child, lost->incarnation, true});
-    }
+  } else if (auto* broken = std::get_if<node_in::LinkLost>(&input)) {
+    // Of a process not accepted it says nothing: it may be a stranger's.
+    if (membership_.is_member(broken->child, broken->incarnation))
+      give_up(now, broken->child, broken->incarnation, "its link broke", out);
   } else if (auto* judged = std::get_if<node_in::Judged>(&input)) {
-    if (is_current(judged->child, judged->incarnation)) {
-      out.push_back(
-          node_out::Event{"verdict", judged->child, std::string(name_of(judged->verdict))});
-      const ChildSpec* child = spec(judged->child);
-      if (child->role == Role::shard)
-        group_step(now, child->group,
-                   group_in::RankSuspect{child->rank, judged->incarnation,
-                                         judged->verdict != Verdict::alive},
-                   out);
-      if (judged->verdict == Verdict::dead) {
-        on_lost(now, judged->child, judged->incarnation, "it was silent", out);
-        out.push_back(node_out::End{judged->child, judged->incarnation, true});
-      }
-    }
+    on_judged(now, *judged, out);
   } else if (auto* restart = std::get_if<node_in::Restart>(&input)) {
-    if (const Supervision::Child* child = supervision_.find(restart->child);
-        child && child->pid != 0)
-      out.push_back(node_out::End{restart->child, child->incarnation, false});
+    if (supervision_.find(restart->child))
+      supervise(now, supervision_in::Restart{restart->child}, out);
   } else if (std::holds_alternative<node_in::Drain>(input)) {
     drain(now, out);
   } else {
-    supervise(now, supervision_in::Tick{}, out);
-    for (auto& [id, group] : groups_) group_step(now, id, group_in::Tick{}, out);
+    on_tick(now, out);
   }
   advance_drain(now, out);
+  publish(out);
+}
+
+void NodeSupervisor::on_spawned(Time now, const node_in::Spawned& spawned, NodeEffects& out) {
+  membership_.spawned(now, spawned.child, spawned.incarnation, config_.limits.timing_scale);
+  out.push_back(node_out::Watch{spawned.child, spawned.incarnation});
+  supervise(now, supervision_in::Spawned{spawned.child, spawned.incarnation, spawned.pid}, out);
+}
+
+void NodeSupervisor::on_exited(Time now, const node_in::Exited& exited, NodeEffects& out) {
+  if (!membership_.is_current(exited.child, exited.incarnation)) return;
+  out.push_back(node_out::Forget{exited.child, exited.incarnation});
+  if (membership_.lose(exited.child, exited.incarnation))
+    lost(now, exited.child, exited.incarnation, exited.how, out);
+  membership_.reaped(exited.child, exited.incarnation);
+  supervise(now, supervision_in::Exited{exited.child, exited.incarnation, exited.how}, out);
+}
+
+void NodeSupervisor::on_judged(Time now, const node_in::Judged& judged, NodeEffects& out) {
+  if (!membership_.judge(judged.child, judged.incarnation, judged.verdict)) return;
+  out.push_back(node_out::Event{"verdict", judged.child, std::string(name_of(judged.verdict))});
+  if (judged.verdict == Verdict::dead) {
+    lost(now, judged.child, judged.incarnation, "it was silent", out);
+    out.push_back(node_out::End{judged.child, judged.incarnation, true});
+  } else if (const ChildSpec* child = spec(judged.child); child->role == Role::shard) {
+    group_step(
+        now, child->group,
+        group_in::RankSuspect{child->rank, judged.incarnation, judged.verdict == Verdict::suspect},
+        out);
+  }
+}
+
+void NodeSupervisor::on_tick(Time now, NodeEffects& out) {
+  supervise(now, supervision_in::Tick{}, out);
+  for (auto& [id, group] : groups_) group_step(now, id, group_in::Tick{}, out);
+  for (const std::string& name : membership_.overdue(now))
+    give_up(now, name, membership_.find(name)->incarnation, "it never said Hello", out);
 }
 
 void NodeSupervisor::supervise(Time now, const SupervisionInput& input, NodeEffects& out) {
   std::vector<SupervisionEffect> effects;
   supervision_.step(now, input, effects);
+  table_dirty_ |= !effects.empty();
   for (SupervisionEffect& effect : effects) {
     if (auto* spawn = std::get_if<supervision_out::Spawn>(&effect)) {
       out.push_back(node_out::Spawn{*spec(spawn->child)});
@@ -97,8 +111,6 @@ void NodeSupervisor::supervise(Time now, const SupervisionInput& input, NodeEffe
     } else if (auto* changed = std::get_if<supervision_out::Changed>(&effect)) {
       out.push_back(node_out::Event{"child", changed->child,
                                     fmt::format("{}: {}", name_of(changed->state), changed->why)});
-      if (changed->state == ChildState::failed || changed->state == ChildState::backoff)
-        announce(out);
     }
   }
 }
@@ -123,27 +135,31 @@ void NodeSupervisor::group_step(Time now, GroupId id, const GroupInput& input, N
       const std::string child = child_of(id, kill->rank);
       out.push_back(node_out::Event{"kill", child, kill->why});
       out.push_back(node_out::End{child, kill->incarnation, true});
+    } else if (auto* failed = std::get_if<group_out::LoadFailed>(&effect)) {
+      out.push_back(node_out::LoadFailed{id, std::move(failed->error)});
     } else {
+      table_dirty_ = true;
       out.push_back(
           node_out::Event{"group", fmt::format("{}.{}", id.value, group.generation().value),
                           fmt::format("{}{}{}", name_of(group.state()),
                                       group.reason().empty() ? "" : ": ", group.reason())});
-      announce(out);
     }
   }
 }
 
-void NodeSupervisor::announce(NodeEffects& out) {
-  ++table_version_;
-  for (const auto& [name, link] : links_)
-    if (spec(name)->role == Role::router)
-      out.push_back(node_out::ToChild{name, link.incarnation, routing()});
+void NodeSupervisor::publish(NodeEffects& out) {
+  if (!std::exchange(table_dirty_, false)) return;
+  std::vector<GroupEndpoint> groups = endpoints();
+  if (groups == table_.groups) return;
+  table_.groups = std::move(groups);
+  ++table_.version;
+  for (const auto& [name, process] : membership_.processes())
+    if (process.role == Role::router && process.standing == Standing::member)
+      out.push_back(node_out::ToChild{name, process.incarnation, table_});
 }
 
-void NodeSupervisor::on_lost(Time now, const std::string& child, Incarnation incarnation,
-                             const std::string& why, NodeEffects& out) {
-  auto link = links_.find(child);
-  if (link != links_.end() && link->second.incarnation == incarnation) links_.erase(link);
+void NodeSupervisor::lost(Time now, const std::string& child, Incarnation incarnation,
+                          const std::string& why, NodeEffects& out) {
   const ChildSpec* s = spec(child);
   if (s->role == Role::shard)
     group_step(now, s->group, group_in::RankLost{s->rank, incarnation, why}, out);
@@ -151,71 +167,88 @@ void NodeSupervisor::on_lost(Time now, const std::string& child, Incarnation inc
     journal_.router_lost(now, incarnation);
 }
 
-void NodeSupervisor::on_hello(Time now, const node_in::FromChild& from, const Hello& hello,
-                              NodeEffects& out) {
-  std::string reason;
-  const ChildSpec* child = spec(hello.process);
-  if (hello.cluster != config_.cluster)
-    reason = fmt::format("it belongs to cluster {}, this is {}", hello.cluster, config_.cluster);
-  else if (hello.wire_version != config_.wire_version)
-    reason = fmt::format("it speaks wire version {}, this is {}", hello.wire_version,
-                         config_.wire_version);
-  else if (!child || child->role != hello.role)
-    reason = fmt::format("process {} is not part of node {}", hello.process, config_.node);
-  else if (!is_current(hello.process, hello.incarnation))
-    reason = "it is not the process this node started";
-  else if (hello.build != config_.build)
-    reason = fmt::format("it is build {}, this is {}", hello.build, config_.build);
-  else if (hello.config_digest != config_.config_digest)
-    reason = "its config differs from this node's";
-  out.push_back(node_out::ToChild{from.child, from.incarnation,
-                                  HelloReply{config_.incarnation, reason.empty(), reason}});
-  if (!reason.empty()) {
+// A child that can't be told anything can neither serve nor be trusted: it is replaced.
+void NodeSupervisor::give_up(Time now, const std::string& child, Incarnation incarnation,
+                             const std::string& why, NodeEffects& out) {
+  if (!membership_.lose(child, incarnation)) return;
+  out.push_back(node_out::Event{"given up", child, why});
+  lost(now, child, incarnation, why, out);
+  out.push_back(node_out::End{child, incarnation, true});
+}
+
+void NodeSupervisor::on_hello(Time now, const Hello& hello, NodeEffects& out) {
+  const Supervision::Child* process = supervision_.find(hello.process);
+  const bool leaving = process && process->state == ChildState::stopped;
+  auto admission =
+      leaving ? fail(ErrorCode::unavailable, "this node is draining") : membership_.greet(hello);
+  const std::string reason = admission ? "" : admission.error().message;
+  out.push_back(node_out::ToChild{hello.process, hello.incarnation,
+                                  HelloReply{config_.incarnation, admission.has_value(), reason}});
+  if (!admission) {
     out.push_back(node_out::Event{"hello refused", hello.process, reason});
     ++dropped_;
     return;
   }
-  links_[hello.process] = Link{hello.incarnation};
-  if (child->role == Role::router)
-    out.push_back(node_out::ToChild{hello.process, hello.incarnation, routing()});
-  else
-    group_step(now, child->group, group_in::RankUp{child->rank, hello.incarnation}, out);
+  const ChildSpec& child = *spec(hello.process);
+  if (child.role == Role::router) {
+    out.push_back(node_out::ToChild{child.name, hello.incarnation, table_});
+  } else if (*admission == Membership::Admission::joined) {
+    group_step(now, child.group, group_in::RankUp{child.rank, hello.incarnation}, out);
+    if (membership_.find(child.name)->verdict == Verdict::suspect)
+      group_step(now, child.group, group_in::RankSuspect{child.rank, hello.incarnation, true}, out);
+  }
 }
 
 void NodeSupervisor::on_message(Time now, const node_in::FromChild& from, NodeEffects& out) {
   if (auto* hello = std::get_if<Hello>(&from.message)) {
-    on_hello(now, from, *hello, out);
+    if (hello->process == from.child && hello->incarnation == from.incarnation)
+      on_hello(now, *hello, out);
+    else
+      ++dropped_;
     return;
   }
-  auto link = links_.find(from.child);
-  if (link == links_.end() || link->second.incarnation != from.incarnation) {
+  if (!membership_.is_member(from.child, from.incarnation)) {
     ++dropped_;
     return;
   }
-  const ChildSpec& child = *spec(from.child);
-  if (auto* report = std::get_if<LoadReport>(&from.message); report && child.role == Role::shard) {
-    if (!report->ok) out.push_back(node_out::LoadFailed{report->group, report->error});
-    if (report->group == child.group)
-      group_step(now, child.group, group_in::Loaded{from.incarnation, *report}, out);
-  } else if (auto* fault = std::get_if<StepFault>(&from.message);
-             fault && child.role == Role::shard) {
-    if (fault->group == child.group)
-      group_step(now, child.group, group_in::Fault{from.incarnation, *fault}, out);
-  } else if (auto* process = std::get_if<ProcessReport>(&from.message)) {
-    ProcessReport& known = reports_[from.child];
-    if (process->serving && !(known.serving && known.incarnation == process->incarnation))
-      out.push_back(node_out::Serving{from.child});
-    known = *process;
-  } else if (auto* append = std::get_if<JournalAppend>(&from.message);
-             append && child.role == Role::router) {
-    if (append->router != from.incarnation) {
+  if (auto* report = std::get_if<ProcessReport>(&from.message)) {
+    const ProcessReport* known = membership_.current_report(from.child);
+    const bool served = known && known->serving;
+    if (!membership_.report(from.child, from.incarnation, *report))
       ++dropped_;
-    } else if (auto ack = journal_.append(now, *append)) {
+    else if (report->serving && !served)
+      out.push_back(node_out::Serving{from.child});
+    return;
+  }
+  const ChildSpec& child = *spec(from.child);
+  if (child.role == Role::shard)
+    on_shard_message(now, child, from, out);
+  else
+    on_router_message(now, from, out);
+}
+
+void NodeSupervisor::on_shard_message(Time now, const ChildSpec& child,
+                                      const node_in::FromChild& from, NodeEffects& out) {
+  if (auto* report = std::get_if<LoadReport>(&from.message);
+      report && report->group == child.group && report->rank == child.rank) {
+    group_step(now, child.group, group_in::Loaded{from.incarnation, *report}, out);
+  } else if (auto* fault = std::get_if<StepFault>(&from.message);
+             fault && fault->group == child.group) {
+    group_step(now, child.group, group_in::Fault{from.incarnation, *fault}, out);
+  } else {
+    ++dropped_;
+  }
+}
+
+void NodeSupervisor::on_router_message(Time now, const node_in::FromChild& from, NodeEffects& out) {
+  if (auto* append = std::get_if<JournalAppend>(&from.message);
+      append && append->router == from.incarnation) {
+    if (auto ack = journal_.append(now, *append))
       out.push_back(node_out::ToChild{from.child, from.incarnation, *ack});
-    }
   } else if (auto* read = std::get_if<JournalRead>(&from.message)) {
     out.push_back(node_out::ToChild{from.child, from.incarnation, journal_.read(read->id)});
-  } else if (std::holds_alternative<Drained>(from.message) && draining_) {
+  } else if (auto* drained = std::get_if<Drained>(&from.message);
+             drained && draining_ && drained->process == from.child) {
     supervise(now, supervision_in::Stop{from.child}, out);
   } else {
     ++dropped_;
@@ -224,21 +257,23 @@ void NodeSupervisor::on_message(Time now, const node_in::FromChild& from, NodeEf
 
 void NodeSupervisor::drain(Time now, NodeEffects& out) {
   if (draining_) {
-    drain_due_ = now;
+    drain_due_ = std::min(drain_due_, now);
     return;
   }
   draining_ = true;
   drain_due_ = now + config_.limits.drain;
   out.push_back(node_out::Event{"drain", config_.node,
                                 fmt::format("within {} s", to_seconds(config_.limits.drain))});
-  for (const ChildSpec& child : config_.children) {
-    if (child.role != Role::router) continue;
-    auto link = links_.find(child.name);
-    if (link != links_.end())
-      out.push_back(node_out::ToChild{child.name, link->second.incarnation,
-                                      DrainOrder{config_.limits.drain}});
-    else
-      supervise(now, supervision_in::Stop{child.name}, out);  // it serves nobody yet
+  for (const auto& [name, process] : membership_.processes()) {
+    if (!supervision_.find(name)) continue;
+    if (process.role != Role::router) {
+      supervise(now, supervision_in::Retire{name}, out);
+    } else if (process.standing == Standing::member) {
+      supervise(now, supervision_in::Retire{name}, out);
+      out.push_back(node_out::ToChild{name, process.incarnation, DrainOrder{config_.limits.drain}});
+    } else {
+      supervise(now, supervision_in::Stop{name}, out);  // it serves nobody yet
+    }
   }
 }
 
@@ -247,24 +282,31 @@ void NodeSupervisor::advance_drain(Time now, NodeEffects& out) {
   const bool late = now >= drain_due_;
   bool routers_gone = true;
   for (const ChildSpec& child : config_.children) {
-    if (child.role != Role::router) continue;
     const Supervision::Child* c = supervision_.find(child.name);
-    if (c && (late || c->pid == 0)) supervise(now, supervision_in::Stop{child.name}, out);
-    routers_gone &= !c || c->pid == 0;
+    if (!c || child.role != Role::router) continue;
+    if (late) supervise(now, supervision_in::Stop{child.name}, out);
+    routers_gone &= c->gone();
   }
   if ((routers_gone || late) && !shards_ending_) {
     shards_ending_ = true;
+    gone_by_ = now + kEndingMax;
     for (const ChildSpec& child : config_.children)
       if (child.role == Role::shard && supervision_.find(child.name))
         supervise(now, supervision_in::Stop{child.name}, out);
   }
-  const bool all_gone = std::all_of(
-      supervision_.children().begin(), supervision_.children().end(),
-      [](const auto& c) { return c.second.pid == 0 && c.second.state == ChildState::stopped; });
-  if (shards_ending_ && all_gone) {
-    stopped_ = true;
-    out.push_back(node_out::Stopped{});
+  bool all_gone = true;
+  for (const ChildSpec& child : config_.children) {
+    const Supervision::Child* c = supervision_.find(child.name);
+    all_gone &= !c || c->gone();
+    // Without one of its ranks, or without the will to keep it, a group takes nobody in again.
+    if (child.role == Role::shard && (!c || c->state == ChildState::stopped))
+      group_step(now, child.group, group_in::Drain{}, out);
   }
+  if (!shards_ending_ || (!all_gone && now < gone_by_)) return;
+  if (!all_gone)
+    out.push_back(node_out::Event{"drain", config_.node, "some processes did not end in time"});
+  stopped_ = true;
+  out.push_back(node_out::Stopped{});
 }
 
 std::optional<Time> NodeSupervisor::deadline() const {
@@ -272,110 +314,29 @@ std::optional<Time> NodeSupervisor::deadline() const {
   auto consider = [&](std::optional<Time> at) {
     if (at && (!earliest || *at < *earliest)) earliest = at;
   };
+  consider(membership_.deadline());
   for (const auto& [id, group] : groups_) consider(group.deadline());
-  if (draining_ && !shards_ending_) consider(drain_due_);
+  if (draining_ && !stopped_) consider(shards_ending_ ? gone_by_ : drain_due_);
   return earliest;
-}
-
-RoutingTable NodeSupervisor::routing() const {
-  RoutingTable table{config_.incarnation, table_version_, {}};
-  for (const HeadedGroup& headed : config_.groups) {
-    const ShardGroup& group = groups_.at(headed.order.group);
-    GroupEndpoint e;
-    e.group = headed.order.group;
-    e.model = headed.order.model;
-    e.node = config_.node;
-    e.generation = group.generation();
-    e.state = group.state();
-    e.reason = group.reason();
-    const Supervision::Child* head = supervision_.find(child_of(e.group, 0));
-    if (head && head->state == ChildState::failed) {
-      e.state = GroupState::failed;
-      e.reason =
-          fmt::format("its shard process died {} times in {} s, tried again every {} s; last: {}",
-                      kRestartBudget + 1, to_seconds(kRestartWindow), to_seconds(kFailedRetry),
-                      head->last_error);
-    }
-    e.socket = headed.socket;
-    e.incarnation = group.head();
-    e.weights_id = group.loaded().weights_id;
-    e.numerics_id = group.loaded().numerics_id;
-    e.context = group.loaded().context;
-    table.groups.push_back(std::move(e));
-  }
-  return table;
-}
-
-std::vector<ActorStatus> NodeSupervisor::tree() const {
-  std::vector<ActorStatus> rows;
-  for (const ChildSpec& child : config_.children) {
-    const Supervision::Child* c = supervision_.find(child.name);
-    ActorStatus row;
-    row.id = child.name;
-    row.role = child.role;
-    if (c) {
-      row.pid = c->pid;
-      row.restarts = c->restarts;
-      row.last_error = c->last_error;
-    }
-    row.state = !c || c->state == ChildState::starting || c->state == ChildState::backoff
-                    ? "starting"
-                : c->state == ChildState::failed  ? "failed"
-                : c->state == ChildState::stopped ? "stopped"
-                : !links_.contains(child.name)    ? "starting"
-                : draining_                       ? "draining"
-                                                  : "ready";
-    auto reported = reports_.find(child.name);
-    const ProcessReport* report =
-        reported != reports_.end() && c && reported->second.incarnation == c->incarnation && c->pid
-            ? &reported->second
-            : nullptr;
-    if (child.role == Role::shard) {
-      const ShardGroup& group = groups_.at(child.group);
-      row.group = static_cast<int32_t>(child.group.value);
-      row.rank = child.rank;
-      row.generation = group.generation().value;
-      for (const HeadedGroup& headed : config_.groups)
-        if (headed.order.group == child.group) row.model = headed.order.model;
-      if (row.state == "ready") {
-        row.state = std::string(name_of(group.state()));
-        row.reason = group.reason();
-      }
-    }
-    if (!report) {
-      rows.push_back(std::move(row));
-      continue;
-    }
-    // The process's own row first, then the actors inside it.
-    auto fill = [](ActorStatus& to, const ActorReport& actor) {
-      to.mailbox_depth = actor.mailbox_depth;
-      to.mailbox_age = actor.mailbox_age;
-      to.last_step_age = actor.last_step_age;
-    };
-    ActorStatus own = row;
-    own.describe = report->describe;
-    for (const ActorReport& actor : report->actors)
-      if (actor.id == child.name) fill(own, actor);
-    rows.push_back(std::move(own));
-    for (const ActorReport& actor : report->actors) {
-      if (actor.id == child.name) continue;
-      ActorStatus inner = row;
-      inner.id = actor.id;
-      inner.role = actor.role;
-      inner.restarts = actor.restarts;
-      inner.last_error = actor.last_error;
-      fill(inner, actor);
-      rows.push_back(std::move(inner));
-    }
-  }
-  return rows;
 }
 
 void NodeSupervisor::check() const {
   supervision_.check();
-  for (const auto& [id, group] : groups_) group.check();
-  for (const auto& [name, link] : links_) TROUPE_CHECK(is_current(name, link.incarnation), name);
+  membership_.check();
   journal_.check();
+  for (const auto& [id, group] : groups_) group.check();
+  for (const auto& [name, process] : membership_.processes()) {
+    const Supervision::Child* child = supervision_.find(name);
+    const bool runs = child && child->pid != 0;
+    TROUPE_CHECK(runs == (process.standing != Standing::absent), name, name_of(process.standing));
+    TROUPE_CHECK(!runs || child->incarnation == process.incarnation, name, process.incarnation);
+    TROUPE_CHECK(!draining_ || !child || child->state != ChildState::starting, name);
+  }
+  for (const GroupEndpoint& group : table_.groups) {
+    if (group.state != GroupState::ready && group.state != GroupState::suspect) continue;
+    TROUPE_CHECK(membership_.is_member(child_of(group.group, 0), group.incarnation), group.group,
+                 group.incarnation);
+  }
 }
 
 }  // namespace troupe

@@ -1,11 +1,11 @@
 // Everything one node decides about its own processes: which to run, who may speak, when a group
-// serves, what routers are told, and how to end. Owns Supervision, one ShardGroup a group and the
-// journal copies of its routers. Pure; owned by the supervisor actor.
+// serves, what routers are told, and how to end. Owns Supervision, Membership, one ShardGroup a
+// group and the journal copies of its routers. Drain: routers finish what runs within limits.drain,
+// then the shards end; nothing is spawned any more. Pure; owned by the supervisor actor.
 #pragma once
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -13,6 +13,7 @@
 
 #include "cluster/failure_detector.h"
 #include "cluster/journal_store.h"
+#include "cluster/membership.h"
 #include "cluster/messages.h"
 #include "cluster/shard_group.h"
 #include "cluster/supervision.h"
@@ -129,7 +130,8 @@ struct LoadFailed {
 struct Serving {
   std::string child;
 };
-/// All children are gone after Drain. Emitted once; the process may exit.
+/// All children are gone after Drain, or did not end within kEndingMax (they die with the node).
+/// Emitted once; the process may exit.
 struct Stopped {};
 }  // namespace node_out
 using NodeEffect = std::variant<node_out::Spawn, node_out::End, node_out::ToChild, node_out::Watch,
@@ -158,41 +160,51 @@ class NodeSupervisor {
   void step(Time now, const NodeInput& input, NodeEffects& out);
   std::optional<Time> deadline() const;
 
-  RoutingTable routing() const;
+  /// As routers know it: the same version has the same content.
+  const RoutingTable& routing() const { return table_; }
   /// Rows for the children's processes and their actors; the node's own actors are added by the
   /// shell.
   std::vector<ActorStatus> tree() const;
   bool draining() const { return draining_; }
-  const std::map<std::string, ProcessReport>& reports() const { return reports_; }
+  const Membership& membership() const { return membership_; }
+  const std::map<std::string, ProcessReport>& reports() const { return membership_.reports(); }
+  const Supervision& supervision() const { return supervision_; }
   uint64_t dropped() const { return dropped_; }
   void check() const;
 
  private:
-  struct Link {
-    Incarnation incarnation;
-  };
   const ChildSpec* spec(const std::string& name) const;
-  bool is_current(const std::string& child, Incarnation incarnation) const;
-  void on_hello(Time now, const node_in::FromChild& from, const Hello& hello, NodeEffects& out);
+  void on_spawned(Time now, const node_in::Spawned& spawned, NodeEffects& out);
+  void on_exited(Time now, const node_in::Exited& exited, NodeEffects& out);
+  void on_judged(Time now, const node_in::Judged& judged, NodeEffects& out);
+  void on_tick(Time now, NodeEffects& out);
+  void on_hello(Time now, const Hello& hello, NodeEffects& out);
   void on_message(Time now, const node_in::FromChild& from, NodeEffects& out);
-  void on_lost(Time now, const std::string& child, Incarnation incarnation, const std::string& why,
+  void on_shard_message(Time now, const ChildSpec& child, const node_in::FromChild& from,
+                        NodeEffects& out);
+  void on_router_message(Time now, const node_in::FromChild& from, NodeEffects& out);
+  void lost(Time now, const std::string& child, Incarnation incarnation, const std::string& why,
+            NodeEffects& out);
+  void give_up(Time now, const std::string& child, Incarnation incarnation, const std::string& why,
                NodeEffects& out);
   void drain(Time now, NodeEffects& out);
+  void advance_drain(Time now, NodeEffects& out);
   void supervise(Time now, const SupervisionInput& input, NodeEffects& out);
   void group_step(Time now, GroupId group, const GroupInput& input, NodeEffects& out);
-  void announce(NodeEffects& out);
-  void advance_drain(Time now, NodeEffects& out);
+  std::vector<GroupEndpoint> endpoints() const;
+  void publish(NodeEffects& out);
   std::string child_of(GroupId group, int32_t rank) const;
 
   NodeSupervisorConfig config_;
   Supervision supervision_;
+  Membership membership_;
   std::map<GroupId, ShardGroup> groups_;
-  std::map<std::string, Link> links_;  ///< accepted, by child
-  std::map<std::string, ProcessReport> reports_;
   JournalStore journal_;
-  uint64_t table_version_ = 0, dropped_ = 0;
+  RoutingTable table_;
+  bool table_dirty_ = false;  ///< something it is made from changed in this step
+  uint64_t dropped_ = 0;
   bool draining_ = false, shards_ending_ = false, stopped_ = false;
-  Time drain_due_{};
+  Time drain_due_{}, gone_by_{};
 };
 
 }  // namespace troupe

@@ -26,57 +26,89 @@ bool ShardGroup::current(int32_t rank, Incarnation incarnation) const {
   return r.state != RankState::down && r.incarnation == incarnation;
 }
 
+bool ShardGroup::all_loaded() const {
+  return std::all_of(ranks_.begin(), ranks_.end(),
+                     [](const Rank& r) { return r.state == RankState::loaded; });
+}
+
 void ShardGroup::step(Time now, const GroupInput& input, std::vector<GroupEffect>& out) {
   if (auto* up = std::get_if<group_in::RankUp>(&input)) {
-    TROUPE_CHECK(up->rank >= 0 && up->rank < static_cast<int32_t>(ranks_.size()), up->rank);
-    Rank& rank = ranks_[static_cast<size_t>(up->rank)];
-    if (rank.state != RankState::down && rank.incarnation != up->incarnation)
-      end_generation(now, "a rank's process was replaced", out);
-    rank = Rank{RankState::waiting, up->incarnation, false, {}};
-    start_loading(now, out);
+    on_up(now, *up, out);
   } else if (auto* lost = std::get_if<group_in::RankLost>(&input)) {
-    if (current(lost->rank, lost->incarnation)) {
-      ranks_[static_cast<size_t>(lost->rank)] = Rank{};
-      end_generation(now, "the shard process ended: " + lost->why, out);
-    }
+    if (current(lost->rank, lost->incarnation)) on_lost(now, *lost, out);
   } else if (auto* suspect = std::get_if<group_in::RankSuspect>(&input)) {
     if (current(suspect->rank, suspect->incarnation)) {
       ranks_[static_cast<size_t>(suspect->rank)].suspect = suspect->suspect;
       settle(out);
     }
   } else if (auto* loaded = std::get_if<group_in::Loaded>(&input)) {
-    const LoadReport& report = loaded->report;
-    if (report.generation == generation_ && current(report.rank, loaded->incarnation) &&
-        ranks_[static_cast<size_t>(report.rank)].state == RankState::loading) {
-      if (report.ok) {
-        ranks_[static_cast<size_t>(report.rank)].state = RankState::loaded;
-        if (report.rank == 0) report_ = report;
-        settle(out);
-      } else {
-        // It says why and then ends by itself; supervision backs off and tries again.
-        end_generation(now, "loading failed: " + report.error.message, out);
-      }
-    }
+    if (current(loaded->report.rank, loaded->incarnation)) on_loaded(now, *loaded, out);
   } else if (auto* fault = std::get_if<group_in::Fault>(&input)) {
     const bool known = std::any_of(ranks_.begin(), ranks_.end(), [&](const Rank& r) {
-      return r.state != RankState::down && r.incarnation == fault->incarnation;
+      return r.state == RankState::loaded && r.incarnation == fault->incarnation;
     });
     if (known && fault->fault.generation == generation_)
       end_generation(now, "a step failed: " + fault->fault.error.message, out);
   } else if (std::holds_alternative<group_in::Drain>(input)) {
-    draining_ = true;
-    settle(out);
-  }
-  for (size_t i = 0; i < ranks_.size(); ++i) {
-    Rank& rank = ranks_[i];
-    if ((rank.state == RankState::loading || rank.state == RankState::aborting) &&
-        now >= rank.due) {
-      out.push_back(group_out::Kill{static_cast<int32_t>(i), rank.incarnation,
-                                    rank.state == RankState::loading
-                                        ? "loading took too long"
-                                        : "it did not stop its step in time"});
-      rank.due = now + abort_deadline_;  // RankLost follows; if not, again
+    if (!draining_) {
+      draining_ = true;
+      if (all_loaded())
+        settle(out);
+      else
+        end_generation(now, "draining", out);
     }
+  }
+  overdue(now, out);
+}
+
+void ShardGroup::on_up(Time now, const group_in::RankUp& up, std::vector<GroupEffect>& out) {
+  TROUPE_CHECK(up.rank >= 0 && up.rank < static_cast<int32_t>(ranks_.size()), up.rank);
+  Rank& rank = ranks_[static_cast<size_t>(up.rank)];
+  // Said twice: a second order to load would confuse the process.
+  if (rank.state != RankState::down && rank.incarnation == up.incarnation) return;
+  if (rank.state == RankState::loading || rank.state == RankState::loaded)
+    end_generation(now, "a rank's process was replaced", out);
+  rank = Rank{RankState::waiting, up.incarnation, false, {}};
+  start_loading(now, out);
+}
+
+void ShardGroup::on_lost(Time now, const group_in::RankLost& lost, std::vector<GroupEffect>& out) {
+  Rank& rank = ranks_[static_cast<size_t>(lost.rank)];
+  // A rank told to end does so: the reason stays the one that ended the generation.
+  const bool expected = rank.state == RankState::aborting;
+  rank = Rank{};
+  if (expected)
+    out.push_back(group_out::Announce{});
+  else
+    end_generation(now, "the shard process ended: " + lost.why, out);
+}
+
+void ShardGroup::on_loaded(Time now, const group_in::Loaded& loaded,
+                           std::vector<GroupEffect>& out) {
+  const LoadReport& report = loaded.report;
+  Rank& rank = ranks_[static_cast<size_t>(report.rank)];
+  if (report.generation != generation_ || rank.state != RankState::loading) return;
+  if (report.ok) {
+    rank.state = RankState::loaded;
+    if (report.rank == 0) report_ = report;
+    settle(out);
+  } else {
+    // It says why and then ends by itself; supervision backs off and tries again.
+    out.push_back(group_out::LoadFailed{report.error});
+    end_generation(now, "loading failed: " + report.error.message, out);
+  }
+}
+
+void ShardGroup::overdue(Time now, std::vector<GroupEffect>& out) {
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    const RankState state = ranks_[i].state;
+    if ((state != RankState::loading && state != RankState::aborting) || now < ranks_[i].due)
+      continue;
+    const std::string why = state == RankState::loading ? "loading took too long"
+                                                        : "it did not end in time when told to";
+    if (state == RankState::loading) end_generation(now, why, out);
+    out.push_back(group_out::Kill{static_cast<int32_t>(i), ranks_[i].incarnation, why});
+    ranks_[i].due = now + abort_deadline_;  // RankLost follows; if not, again
   }
 }
 
@@ -97,8 +129,9 @@ void ShardGroup::end_generation(Time now, std::string why, std::vector<GroupEffe
 
 void ShardGroup::start_loading(Time now, std::vector<GroupEffect>& out) {
   // A generation starts with everyone or not at all.
-  for (const Rank& rank : ranks_)
-    if (rank.state != RankState::waiting) return;
+  if (draining_ || !std::all_of(ranks_.begin(), ranks_.end(),
+                                [](const Rank& r) { return r.state == RankState::waiting; }))
+    return;
   generation_ = generation_.next();
   for (size_t i = 0; i < ranks_.size(); ++i) {
     ranks_[i].state = RankState::loading;
@@ -111,17 +144,12 @@ void ShardGroup::start_loading(Time now, std::vector<GroupEffect>& out) {
 }
 
 void ShardGroup::settle(std::vector<GroupEffect>& out) {
-  GroupState before = state_;
-  const bool all = std::all_of(ranks_.begin(), ranks_.end(),
-                               [](const Rank& r) { return r.state == RankState::loaded; });
+  if (!all_loaded()) return;
+  const GroupState before = state_;
   const bool any_suspect =
       std::any_of(ranks_.begin(), ranks_.end(), [](const Rank& r) { return r.suspect; });
-  if (all) {
-    state_ = draining_     ? GroupState::draining
-             : any_suspect ? GroupState::suspect
-                           : GroupState::ready;
-    reason_ = draining_ ? "draining" : any_suspect ? "the shard process is silent" : "";
-  }
+  state_ = draining_ ? GroupState::draining : any_suspect ? GroupState::suspect : GroupState::ready;
+  reason_ = draining_ ? "draining" : any_suspect ? "the shard process is silent" : "";
   if (state_ != before) out.push_back(group_out::Announce{});
 }
 
@@ -134,13 +162,19 @@ std::optional<Time> ShardGroup::deadline() const {
 }
 
 void ShardGroup::check() const {
-  const bool all = std::all_of(ranks_.begin(), ranks_.end(),
-                               [](const Rank& r) { return r.state == RankState::loaded; });
   const bool serving = state_ == GroupState::ready || state_ == GroupState::suspect ||
                        state_ == GroupState::draining;
-  TROUPE_CHECK(!serving || all, static_cast<int>(state_), reason_);
-  TROUPE_CHECK(state_ != GroupState::ready || reason_.empty(), reason_);
-  TROUPE_CHECK(state_ == GroupState::ready || !reason_.empty(), static_cast<int>(state_));
+  TROUPE_CHECK(serving == all_loaded(), id_, static_cast<int>(state_), reason_);
+  TROUPE_CHECK((state_ == GroupState::ready) == reason_.empty(), id_, static_cast<int>(state_),
+               reason_);
+  TROUPE_CHECK(draining_ == (state_ == GroupState::draining || state_ == GroupState::stopped), id_,
+               static_cast<int>(state_));
+  for (const Rank& rank : ranks_) {
+    TROUPE_CHECK((rank.state == RankState::down) == (rank.incarnation == Incarnation()), id_,
+                 rank.incarnation);
+    const bool of_generation = rank.state == RankState::loading || rank.state == RankState::loaded;
+    TROUPE_CHECK(!of_generation || generation_.value > 0, id_);
+  }
 }
 
 }  // namespace troupe

@@ -41,6 +41,8 @@ struct Fault {
   Incarnation incarnation;
   StepFault fault;
 };
+/// Take no more processes. A loaded group is `draining` until it loses a rank, any other is
+/// `stopped`.
 struct Drain {};
 struct Tick {};
 }  // namespace group_in
@@ -65,11 +67,15 @@ struct Kill {
   Incarnation incarnation;
   std::string why;
 };
+/// A rank of the current generation could not load. It says why and ends by itself.
+struct LoadFailed {
+  Error error;
+};
 /// State, generation or reason changed: routers must know.
 struct Announce {};
 }  // namespace group_out
-using GroupEffect =
-    std::variant<group_out::Load, group_out::Abort, group_out::Kill, group_out::Announce>;
+using GroupEffect = std::variant<group_out::Load, group_out::Abort, group_out::Kill,
+                                 group_out::LoadFailed, group_out::Announce>;
 
 class ShardGroup {
  public:
@@ -105,6 +111,11 @@ class ShardGroup {
   void end_generation(Time now, std::string why, std::vector<GroupEffect>& out);
   void start_loading(Time now, std::vector<GroupEffect>& out);
   void settle(std::vector<GroupEffect>& out);
+  void on_up(Time now, const group_in::RankUp& up, std::vector<GroupEffect>& out);
+  void on_lost(Time now, const group_in::RankLost& lost, std::vector<GroupEffect>& out);
+  void on_loaded(Time now, const group_in::Loaded& loaded, std::vector<GroupEffect>& out);
+  void overdue(Time now, std::vector<GroupEffect>& out);
+  bool all_loaded() const;
 
   GroupId id_;
   Duration abort_deadline_, load_timeout_;

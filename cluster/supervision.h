@@ -20,7 +20,7 @@ enum class ChildState : uint8_t {
   starting,  ///< to be spawned now, or being spawned
   running,
   backoff,  ///< died; spawned again at `retry_at`
-  failed,   ///< budget spent; one try each kFailedRetry
+  failed,   ///< died once more than kRestartBudget in kRestartWindow; one try each kFailedRetry
   stopped,  ///< asked to end; not spawned again
 };
 std::string_view name_of(ChildState state);
@@ -48,13 +48,24 @@ struct Exited {
 struct Stop {
   std::string child;
 };
+/// Let it run, but do not start it again once it is gone. Without a running process: as Stop.
+struct Retire {
+  std::string child;
+};
+/// End it and start it again at once, without counting a death; one that waits for its next try is
+/// tried now. Ignored once stopped or retired.
+struct Restart {
+  std::string child;
+};
 struct Tick {};
 }  // namespace supervision_in
 using SupervisionInput =
     std::variant<supervision_in::Add, supervision_in::Spawned, supervision_in::SpawnFailed,
-                 supervision_in::Exited, supervision_in::Stop, supervision_in::Tick>;
+                 supervision_in::Exited, supervision_in::Stop, supervision_in::Retire,
+                 supervision_in::Restart, supervision_in::Tick>;
 
 namespace supervision_out {
+/// Answered by exactly one Spawned or SpawnFailed.
 struct Spawn {
   std::string child;
 };
@@ -76,8 +87,12 @@ using SupervisionEffect =
 
 class Supervision {
  public:
+  /// What the end of a running process leads to.
+  enum class OnExit : uint8_t { count_death, start_again, stay_stopped };
   struct Child {
     ChildState state = ChildState::starting;
+    OnExit on_exit = OnExit::count_death;
+    bool spawning = false;    ///< Spawn is not answered yet; may outlast a Stop
     Incarnation incarnation;  ///< of the running process
     int64_t pid = 0;
     uint32_t restarts = 0;  ///< spawns after the first
@@ -85,7 +100,9 @@ class Supervision {
     int in_a_row = 0;  ///< deaths since it last ran for kRestartWindow: the back-off's exponent
     std::string last_error;
     Time retry_at{}, started{};
-    std::deque<Time> deaths;  ///< within kRestartWindow, at most kRestartBudget + 1
+    std::deque<Time> deaths;  ///< within kRestartWindow, at most kRestartBudget
+    /// No process, none on its way, none to come.
+    bool gone() const { return state == ChildState::stopped && pid == 0 && !spawning; }
   };
 
   void step(Time now, const SupervisionInput& input, std::vector<SupervisionEffect>& out);
@@ -95,6 +112,9 @@ class Supervision {
   void check() const;
 
  private:
+  void spawn(const std::string& name, Child& child, std::vector<SupervisionEffect>& out);
+  void on_exited(Time now, const supervision_in::Exited& exited,
+                 std::vector<SupervisionEffect>& out);
   void died(Time now, const std::string& name, Child& child, std::string why,
             std::vector<SupervisionEffect>& out);
   std::map<std::string, Child> children_;

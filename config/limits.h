@@ -100,7 +100,7 @@ inline constexpr Duration kSelfDoubtLag =
 inline constexpr size_t kPeersMax = 4'096;  ///< processes one node watches
 inline constexpr Duration kStepDeadlineMin = 1s, kStepDeadlineMax = 2s;  ///< clamp(8 x p99)
 inline constexpr int kStepDeadlineFactor = 8;
-inline constexpr int kStepSamplesMin = 16;  ///< steps of a size before its p99 means anything
+inline constexpr int kStepSamplesMin = 16;      ///< steps of a size before its p99 means anything
 inline constexpr Duration kAbortDeadline = 2s;  ///< then SIGKILL
 inline constexpr Duration kCanaryNative = 2s, kCanaryTorch = 5s;
 inline constexpr Duration kRespawnFirst = 100ms, kRespawnMax = 10s;
@@ -108,7 +108,11 @@ inline constexpr int kRestartBudget = 5;  ///< deaths within the window; then `f
 inline constexpr Duration kRestartWindow = 300s;
 inline constexpr Duration kFailedRetry = 30s;  ///< one try each, once failed
 inline constexpr Duration kDrainMax = 30s;
-inline constexpr Duration kFlushMax = 2s;  ///< a router told to end writes what clients have yet to read
+inline constexpr Duration kHelloTimeout = 10s;  ///< spawn to accepted Hello; then another process
+/// SIGKILL comes after kAbortDeadline, reaping after that; what outlives this dies with the node.
+inline constexpr Duration kEndingMax = 5s;
+inline constexpr Duration kFlushMax =
+    2s;  ///< a router told to end writes what clients have yet to read
 inline constexpr Duration kLoadTimeout = 120s;  ///< weights to ready
 inline constexpr Duration kTimerMax = 1s;       ///< longest armed timer of a shell
 
@@ -117,10 +121,11 @@ inline constexpr Duration kTimerMax = 1s;       ///< longest armed timer of a sh
 inline constexpr size_t kWireChunkBytesMax =
     kMiB;  ///< head-of-line blocking (notes: 16 MiB cost 15 ms)
 inline constexpr size_t kWireMessageBytesMax = 4 * kMiB;  ///< bigger envelopes are refused unread
-inline constexpr Duration kHandshakeTimeout = 3s;  ///< dial, hello or a bundle chunk; then dialled again with back-off
-inline constexpr size_t kPeerBacklogMax = 4'096;          ///< messages unsent to one peer
-inline constexpr size_t kBundleBytesMax = 256 * kMiB;     ///< tokenizer + template of a model
-inline constexpr size_t kUnixPathMax = 107;               ///< sun_path
+inline constexpr Duration kHandshakeTimeout =
+    3s;  ///< dial, hello or a bundle chunk; then dialled again with back-off
+inline constexpr size_t kPeerBacklogMax = 4'096;       ///< messages unsent to one peer
+inline constexpr size_t kBundleBytesMax = 256 * kMiB;  ///< tokenizer + template of a model
+inline constexpr size_t kUnixPathMax = 107;            ///< sun_path
 
 // -- model files
 // --------------------------------------------------------------------------------------------

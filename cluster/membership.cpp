@@ -1,0 +1,159 @@
+#include "cluster/membership.h"
+
+#include <fmt/format.h>
+
+#include "config/check.h"
+
+namespace troupe {
+
+std::string_view name_of(Standing standing) {
+  switch (standing) {
+    case Standing::absent:
+      return "absent";
+    case Standing::expected:
+      return "expected";
+    case Standing::member:
+      return "member";
+    case Standing::lost:
+      return "lost";
+  }
+  return "lost";
+}
+
+void Membership::add(const std::string& name, Role role) {
+  auto [at, is_new] = processes_.try_emplace(name);
+  TROUPE_CHECK(is_new, name);
+  at->second.role = role;
+}
+
+void Membership::spawned(Time now, const std::string& name, Incarnation incarnation,
+                         double timing_scale) {
+  Process& process = processes_.at(name);
+  TROUPE_CHECK(process.standing == Standing::absent, name, name_of(process.standing));
+  Limits limits;
+  limits.timing_scale = timing_scale;
+  process.standing = Standing::expected;
+  process.incarnation = incarnation;
+  process.verdict = Verdict::alive;
+  process.hello_due = now + limits.scaled(kHelloTimeout);
+}
+
+bool Membership::reaped(const std::string& name, Incarnation incarnation) {
+  if (!is_current(name, incarnation)) return false;
+  Process& process = processes_.at(name);
+  const Role role = process.role;
+  process = Process();
+  process.role = role;
+  return true;
+}
+
+bool Membership::lose(const std::string& name, Incarnation incarnation) {
+  if (!is_current(name, incarnation)) return false;
+  Process& process = processes_.at(name);
+  if (process.standing == Standing::lost) return false;
+  process.standing = Standing::lost;
+  return true;
+}
+
+bool Membership::judge(const std::string& name, Incarnation incarnation, Verdict verdict) {
+  if (!is_current(name, incarnation)) return false;
+  Process& process = processes_.at(name);
+  if (process.standing == Standing::lost || process.verdict == verdict) return false;
+  process.verdict = verdict;
+  if (verdict == Verdict::dead) process.standing = Standing::lost;
+  return true;
+}
+
+std::string Membership::objection(const Hello& hello) const {
+  const Process* process = find(hello.process);
+  if (hello.cluster != terms_.cluster)
+    return fmt::format("it belongs to cluster {}, this is {}", hello.cluster, terms_.cluster);
+  if (hello.wire_version != terms_.wire_version)
+    return fmt::format("it speaks wire version {}, this is {}", hello.wire_version,
+                       terms_.wire_version);
+  if (!process || hello.node != terms_.node)
+    return fmt::format("process {} of node {} is not part of node {}", hello.process, hello.node,
+                       terms_.node);
+  if (process->role != hello.role)
+    return fmt::format("process {} is a {} here, not a {}", hello.process, name_of(process->role),
+                       name_of(hello.role));
+  if (!is_current(hello.process, hello.incarnation))
+    return "it is not the process this node started";
+  if (process->standing == Standing::lost)
+    return "this node has given it up and starts another one";
+  if (hello.build != terms_.build)
+    return fmt::format("it is build {}, this is {}", hello.build, terms_.build);
+  if (hello.config_digest != terms_.config_digest) return "its config differs from this node's";
+  return {};
+}
+
+Result<Membership::Admission> Membership::greet(const Hello& hello) {
+  std::string why = objection(hello);
+  if (!why.empty()) {
+    ++refused_;
+    return fail(ErrorCode::invalid_argument, std::move(why));
+  }
+  Process& process = processes_.at(hello.process);
+  if (process.standing == Standing::member) return Admission::repeated;
+  process.standing = Standing::member;
+  return Admission::joined;
+}
+
+std::vector<std::string> Membership::overdue(Time now) const {
+  std::vector<std::string> names;
+  for (const auto& [name, process] : processes_)
+    if (process.standing == Standing::expected && now >= process.hello_due) names.push_back(name);
+  return names;
+}
+
+std::optional<Time> Membership::deadline() const {
+  std::optional<Time> earliest;
+  for (const auto& [name, process] : processes_)
+    if (process.standing == Standing::expected && (!earliest || process.hello_due < *earliest))
+      earliest = process.hello_due;
+  return earliest;
+}
+
+bool Membership::is_member(const std::string& name, Incarnation incarnation) const {
+  const Process* process = find(name);
+  return process && process->standing == Standing::member && process->incarnation == incarnation;
+}
+
+bool Membership::is_current(const std::string& name, Incarnation incarnation) const {
+  const Process* process = find(name);
+  return process && process->standing != Standing::absent && process->incarnation == incarnation;
+}
+
+const Membership::Process* Membership::find(const std::string& name) const {
+  auto found = processes_.find(name);
+  return found == processes_.end() ? nullptr : &found->second;
+}
+
+bool Membership::report(const std::string& name, Incarnation incarnation,
+                        const ProcessReport& report) {
+  if (!is_member(name, incarnation) || report.process != name || report.incarnation != incarnation)
+    return false;
+  reports_[name] = report;
+  return true;
+}
+
+const ProcessReport* Membership::current_report(const std::string& name) const {
+  auto found = reports_.find(name);
+  return found != reports_.end() && is_current(name, found->second.incarnation) ? &found->second
+                                                                                : nullptr;
+}
+
+void Membership::check() const {
+  TROUPE_CHECK(processes_.size() <= kPeersMax, processes_.size());
+  for (const auto& [name, process] : processes_) {
+    TROUPE_CHECK(!name.empty());
+    TROUPE_CHECK((process.standing == Standing::absent) == (process.incarnation == Incarnation()),
+                 name, name_of(process.standing));
+    TROUPE_CHECK(process.verdict != Verdict::dead || process.standing == Standing::lost, name,
+                 name_of(process.standing));
+  }
+  for (const auto& [name, report] : reports_)
+    TROUPE_CHECK(processes_.contains(name) && report.process == name, name, report.process);
+}
+
+}  // namespace troupe
