@@ -103,6 +103,12 @@ void BatcherActor::on_hello(const Hello& hello) {
     log_event(LogLevel::warning, "hello refused", {{"from", hello.process}, {"why", reason}});
     return;
   }
+  // The same router over a new connection: what came over the old one is over.
+  if (auto old = routers_.find(hello.incarnation); old != routers_.end()) {
+    demonitor(old->second);
+    routers_.erase(old);
+    feed(batcher_in::RouterLost{hello.incarnation});
+  }
   monitor(peer);
   routers_[hello.incarnation] = peer;
   send(peer, wire(setup_.incarnation, machine_.status(now_of(this))));

@@ -157,6 +157,23 @@ TEST_CASE("batcher actor: a greeted router gets the oracle's tokens, one message
   CHECK(finish == Finish::length);
 }
 
+TEST_CASE("batcher actor: a router that greets again over a new connection loses what the old one asked") {
+  Scene scene;
+  scene.send(scene.hello());
+  scene.lane->hang = true;
+  scene.send(scene.request(12));
+  Recorder* again = Recorder::spawn(scene.stage, scene.recorders);
+  caf::send_as(again->handle, scene.batcher, wire(Incarnation(7), scene.hello()));
+  scene.stage.drain();
+  REQUIRE(again->all<GroupStatus>().size() == 1);
+  CHECK(again->all<GroupStatus>()[0].queued == 0);
+  // The old connection is not listened to any more.
+  const size_t before = scene.router->envelopes.size();
+  scene.send(BundleRequest{GroupId(0), 0});
+  CHECK(scene.router->envelopes.size() == before);
+  caf::anon_send_exit(again->handle, caf::exit_reason::kill);
+}
+
 TEST_CASE("batcher actor: a bundle travels in chunks of at most a mebibyte") {
   Scene scene;
   scene.send(scene.hello());
