@@ -251,6 +251,20 @@ TEST_CASE("http server: after drain idle connections end and answers say close")
   CHECK(answer.headers.at("connection") == "close");
 }
 
+TEST_CASE("http server: in a drain a connection that has not asked yet still gets one answer") {
+  Server server;
+  RawClient fresh(server.listener.port), idle(server.listener.port);
+  idle.send(get("/x"));
+  CHECK(idle.read_answer().status == 200);  // so the older connection was taken as well
+  server.http->drain();
+  CHECK(idle.at_end());
+  fresh.send(get("/y"));
+  const RawAnswer answer = fresh.read_answer();
+  CHECK(answer.status == 200);
+  CHECK(answer.headers.at("connection") == "close");
+  CHECK(fresh.at_end());
+}
+
 TEST_CASE(
     "http server: connection 1,025 of one address gets 503 and is closed; one that ends makes "
     "room") {

@@ -290,6 +290,32 @@ TEST_CASE("bridge: drain turns readyz to 503 and lets running streams end") {
   CHECK(streaming.read_answer().body.ends_with("data: [DONE]\n\n"));
 }
 
+TEST_CASE("bridge: connections wait in the backlog until it is opened") {
+  BridgeConfig config;
+  config.accept = BridgeConfig::Accept::on_open;
+  TestBridge server(std::move(config));
+  RawClient early(server.port()), impatient(server.port());
+  early.send(get("/livez"));
+  impatient.send(get("/livez"));
+  impatient.set_deadline(std::chrono::milliseconds(20));
+  CHECK(impatient.read_answer().status == 0);
+  server.bridge->open();
+  server.bridge->open();
+  CHECK(early.read_answer().status == 200);
+}
+
+TEST_CASE("bridge: while no model is known requests are told to come back") {
+  TestBridge server;
+  server.bridge->set_models({});
+  RawClient client(server.port());
+  client.send(chat(""));
+  const RawAnswer answer = client.read_answer();
+  CHECK(answer.status == 503);
+  CHECK(answer.headers.at("retry-after") == "1");
+  CHECK_FALSE(answer.headers.contains("x-should-retry"));
+  CHECK(answer.body.find("service_unavailable") != std::string::npos);
+}
+
 TEST_CASE("bridge: a large prompt is tokenised beside the io thread and still answered") {
   TestBridge server;
   RawClient client(server.port());

@@ -65,10 +65,10 @@ class Cluster:
         try:
             line = read_line(self.node.stdout, ready_s)
             self.ready_after = time.monotonic() - started
-            if not line.startswith("ready http://"):
+            if not line.startswith("ready http"):
                 raise AssertionError(f"{' '.join(command)} printed {line!r} instead of a ready line")
             self.url = line.split()[1]
-            host, _, port = self.url.removeprefix("http://").rpartition(":")
+            host, _, port = self.url.partition("://")[2].rpartition(":")
             self.address = (host, int(port))
             self.notice()
         except BaseException:

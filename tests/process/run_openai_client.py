@@ -12,28 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from processes import descendants
+
 READY_S = 120
 STOP_S = 40  # a drain takes at most 30 s
 CLIENT = Path(__file__).with_name("openai_client_test.py")
-
-
-def identity(pid: int) -> tuple[int, int, int] | None:
-    """(pid, parent, start time): a pid that was given to another process has another start time."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else (pid, int(fields[1]), int(fields[19]))
-
-
-def descendants(root: int) -> list[tuple[int, int, int]]:
-    everyone = [identity(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdigit()]
-    found, parents = [], {root}
-    while parents:
-        children = [i for i in everyone if i and i[1] in parents]
-        found += children
-        parents = {i[0] for i in children}
-    return found
 
 
 def wait_ready(node: subprocess.Popen) -> str:
@@ -63,7 +46,7 @@ def run(arguments: argparse.Namespace, state: str, log) -> int:
     if code != 0:
         print(f"the node ended with {code} after SIGTERM, expected 0")
         failed = True
-    left = [i[0] for i in children if (now := identity(i[0])) and now[2] == i[2]]
+    left = [child.pid for child in children if child.alive()]
     if left or not children:
         print(f"children of the node: {len(children)}, left after it ended: {left}")
         failed = True

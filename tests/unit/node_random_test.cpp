@@ -29,9 +29,15 @@ struct Process {
   std::optional<Generation> loaded;  ///< as the node was told, until it was told of an end
 };
 
+/// That the histories are worth something: summed over the seeds.
+struct Tally {
+  int ready = 0, suspect = 0, failed = 0, deaths = 0, links = 0, repeats = 0, cut_short = 0;
+};
+
 class World {
  public:
-  explicit World(uint64_t seed) : random_(seed), config_(test::node_config()), node_(config_) {}
+  World(uint64_t seed, Tally& tally)
+      : tally_(tally), random_(seed), config_(test::node_config()), node_(config_) {}
 
   void run(int steps) {
     node(node_in::Start{});
@@ -115,6 +121,11 @@ class World {
     REQUIRE((table.version > last_.version || table == last_));
     for (size_t i = 0; i < table.groups.size(); ++i) {
       const GroupEndpoint& group = table.groups[i];
+      if (table.version > last_.version) {
+        tally_.ready += group.state == GroupState::ready;
+        tally_.suspect += group.state == GroupState::suspect;
+        tally_.failed += group.state == GroupState::failed;
+      }
       if (!last_.groups.empty()) REQUIRE(group.generation >= last_.groups[i].generation);
       if (group.state != GroupState::ready && group.state != GroupState::suspect) continue;
       for (const ChildSpec& child : config_.children) {
@@ -145,6 +156,7 @@ class World {
   void die(const std::string& child) {
     const Incarnation incarnation = processes_.at(child).incarnation;
     processes_.erase(child);
+    ++tally_.deaths;
     ended_.emplace_back(child, incarnation);
     node(node_in::Exited{child, incarnation, "signal 9 (SIGKILL)"});
     for (const ChildSpec& spec : config_.children)
@@ -198,6 +210,7 @@ class World {
     dialer_.check();
     for (DialerEffect& effect : effects) {
       if (auto* up = std::get_if<dialer_out::LinkUp>(&effect)) {
+        ++tally_.links;
         REQUIRE(links_.emplace(up->group, up->incarnation).second);
         REQUIRE(served_.contains({up->group, up->incarnation}));
       } else if (auto* down = std::get_if<dialer_out::LinkDown>(&effect)) {
@@ -249,7 +262,10 @@ class World {
       case 0:  // an old message again, as it was
         if (!said_.empty()) {
           const node_in::FromChild old = said_[below(said_.size())];
-          if (!alive(old.child, old.incarnation) || repeats(old)) node(old);
+          if (!alive(old.child, old.incarnation) || repeats(old)) {
+            ++tally_.repeats;
+            node(old);
+          }
         }
         return;
       case 1:  // old news of an end
@@ -336,12 +352,14 @@ class World {
       work();
     }
     REQUIRE(stopped_);
+    tally_.cut_short += now_ - *drained_at_ >= config_.limits.drain;
     for (int i = 0; i < 10; ++i) {
       pass(60s);
       node(node_in::Drain{});
     }
   }
 
+  Tally& tally_;
   std::mt19937_64 random_;
   NodeSupervisorConfig config_;
   NodeSupervisor node_;
@@ -368,8 +386,19 @@ TEST_CASE(
     "drains") {
   const char* only = std::getenv("TROUPE_SEED");
   const uint64_t first = only ? std::strtoull(only, nullptr, 10) : 1, last = only ? first : 60;
+  Tally tally;
   for (uint64_t seed = first; seed <= last; ++seed) {
     INFO("TROUPE_SEED=" << seed);
-    World(seed).run(400);
+    World(seed, tally).run(400);
   }
+  MESSAGE(tally.deaths << " deaths, " << tally.ready << " times ready, " << tally.suspect
+                       << " suspect, " << tally.failed << " failed, " << tally.links << " links, "
+                       << tally.repeats << " repeats, " << tally.cut_short << " drains cut short");
+  if (only) return;
+  CHECK(tally.ready > 200);
+  CHECK(tally.suspect > 20);
+  CHECK(tally.failed > 5);
+  CHECK(tally.links > 200);
+  CHECK(tally.repeats > 100);
+  CHECK(tally.cut_short > 5);
 }

@@ -95,3 +95,18 @@ TEST_CASE("prefix index: a match is exactly what a search over the tokens themse
     }
   }
 }
+
+TEST_CASE("prefix index: holds blocks beyond the room it took at its start") {
+  PrefixIndex index(2);
+  const auto chain = chain_of(PrefixIndex::root({}, 0, {}), {1, 2, 3, 4}, 2);
+  REQUIRE(index.insert(chain[0], BlockId(1)));
+  CHECK_FALSE(index.holds(BlockId(0)));
+  CHECK_FALSE(index.holds(BlockId(7)));
+  REQUIRE(index.insert(chain[1], BlockId(7)));
+  CHECK(index.holds(BlockId(7)));
+  CHECK(index.match(chain) == std::vector<BlockId>{BlockId(1), BlockId(7)});
+  index.erase(BlockId(100));
+  index.erase(BlockId(7));
+  CHECK(index.match(chain) == std::vector<BlockId>{BlockId(1)});
+  index.check();
+}
