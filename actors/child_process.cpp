@@ -140,6 +140,9 @@ int run_child(int lifeline) {
                   reloaded ? "keys and certificate read again" : reloaded.error().message);
       });
   end.wait();
+  // After a drain there are none; a node that was told to end at once does not wait for them.
+  if (bridge)
+    bridge->fail_all({ErrorCode::unavailable, "The server ends: ask again, or ask another.", ""});
   // The last answers may still be on their way to slow readers.
   const Time flush_by = steady_now() + kFlushMax;
   while (bridge && bridge->connections() > 0 && steady_now() < flush_by)

@@ -237,6 +237,11 @@ class BridgeServer final : public Bridge, private HttpHandler {
       open_.erase(found);
     });
   }
+  void fail_all(Error error) override {
+    server_->post([this, error = std::move(error)] {
+      for (auto& [id, open] : std::exchange(open_, {})) open->fail({id, error, 1s}, metrics_);
+    });
+  }
   Result<void> reload() override {
     if (!config_.api_keys_file.empty()) {
       auto keys = ApiKeys::load(config_.api_keys_file);

@@ -79,6 +79,9 @@ class Bridge {
   /// Effects of one Router step, in order. One wake-up per call, however many.
   virtual void deliver(std::vector<router_out::Deliver> deliveries) = 0;
   virtual void fail(router_out::Fail failure) = 0;
+  /// Ends every open request with this error, in band where its answer has begun. The sink is not
+  /// told.
+  virtual void fail_all(Error error) = 0;
   /// Re-reads keys and certificate; on error the old ones stay.
   virtual Result<void> reload() = 0;
   /// readyz 503 and `Connection: close` from now on; running streams go on.

@@ -290,6 +290,23 @@ TEST_CASE("bridge: drain turns readyz to 503 and lets running streams end") {
   CHECK(streaming.read_answer().body.ends_with("data: [DONE]\n\n"));
 }
 
+TEST_CASE("bridge: all open requests can be ended at once, streams in band") {
+  TestBridge server;
+  server.sink.set_mode(TestSink::Mode::hand_over);
+  RawClient streaming(server.port()), waiting(server.port());
+  streaming.send(chat(R"(,"stream":true)"));
+  const auto request = server.sink.next();
+  REQUIRE(request);
+  server.bridge->deliver({delivery(request->id, {piece("a", {TokenId(5)})}, false)});
+  CHECK(streaming.read_head().status == 200);
+  waiting.send(chat(""));
+  REQUIRE(server.sink.next());
+  server.bridge->fail_all({ErrorCode::unavailable, "The server ends.", ""});
+  const std::string events = streaming.read_until("[DONE]");
+  CHECK(events.find("\"message\":\"The server ends.\"") != std::string::npos);
+  CHECK(waiting.read_answer().status == 503);
+}
+
 TEST_CASE("bridge: connections wait in the backlog until it is opened") {
   BridgeConfig config;
   config.accept = BridgeConfig::Accept::on_open;
