@@ -42,6 +42,7 @@ class RouterActor : public caf::event_based_actor {
  public:
   RouterActor(caf::actor_config& config, RouterActorConfig setup);
   const char* name() const override { return "router"; }
+  void on_exit() override { send_exit(cache_, caf::exit_reason::kill); }
 
  protected:
   caf::behavior make_behavior() override;

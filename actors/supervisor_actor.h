@@ -54,6 +54,7 @@ class SupervisorActor : public caf::event_based_actor {
  public:
   SupervisorActor(caf::actor_config& config, SupervisorActorConfig setup);
   const char* name() const override { return "supervisor"; }
+  void on_exit() override { send_exit(health_, caf::exit_reason::kill); }
 
  protected:
   /// WireBytes from children; Local<NodeInput> from the spawner and the admin port.

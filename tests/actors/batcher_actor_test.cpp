@@ -8,6 +8,7 @@
 
 using namespace troupe;
 using troupe::testing::Recorder;
+using troupe::testing::ScriptedActor;
 using troupe::testing::Stage;
 
 namespace {
@@ -47,7 +48,7 @@ struct Faults {
   std::vector<StepFault> seen;
   caf::actor handle;
   explicit Faults(Stage& stage) {
-    handle = stage.system.spawn([this](caf::event_based_actor*) -> caf::behavior {
+    handle = stage.system.spawn<ScriptedActor>([this]() -> caf::behavior {
       return {[this](Local<StepFault>& fault) { seen.push_back(*fault.value); },
               [](Local<BatcherReport>&) {}};
     });
@@ -157,7 +158,9 @@ TEST_CASE("batcher actor: a greeted router gets the oracle's tokens, one message
   CHECK(finish == Finish::length);
 }
 
-TEST_CASE("batcher actor: a router that greets again over a new connection loses what the old one asked") {
+TEST_CASE(
+    "batcher actor: a router that greets again over a new connection loses what the old one "
+    "asked") {
   Scene scene;
   scene.send(scene.hello());
   scene.lane->hang = true;

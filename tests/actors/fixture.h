@@ -3,6 +3,8 @@
 
 #include <caf/all.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -40,16 +42,29 @@ struct Stage {
   }
 };
 
+/// An actor made of a behavior. (CAF's own spawn of a lambda without arguments dereferences a null
+/// pointer that it never uses, which libstdc++'s assertions stop.)
+class ScriptedActor : public caf::event_based_actor {
+ public:
+  ScriptedActor(caf::actor_config& config, std::function<caf::behavior()> make)
+      : caf::event_based_actor(config), make_(std::move(make)) {}
+
+ protected:
+  caf::behavior make_behavior() override { return make_(); }
+
+ private:
+  std::function<caf::behavior()> make_;
+};
+
 /// An actor that keeps the messages it gets; `Decoded` are the envelopes sent to it.
 struct Recorder {
   std::vector<Envelope> envelopes;
   caf::actor handle;
 
-  template <class... Locals>
   static Recorder* spawn(Stage& stage, std::vector<std::unique_ptr<Recorder>>& owner) {
     owner.push_back(std::make_unique<Recorder>());
     Recorder* recorder = owner.back().get();
-    recorder->handle = stage.system.spawn([recorder](caf::event_based_actor*) -> caf::behavior {
+    recorder->handle = stage.system.spawn<ScriptedActor>([recorder]() -> caf::behavior {
       return {[recorder](const WireBytes& bytes) {
         auto envelope = decode(bytes);
         if (envelope) recorder->envelopes.push_back(std::move(*envelope));

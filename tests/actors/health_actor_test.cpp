@@ -5,6 +5,7 @@
 #include "tests/actors/fixture.h"
 
 using namespace troupe;
+using troupe::testing::ScriptedActor;
 using troupe::testing::Stage;
 
 namespace {
@@ -13,33 +14,43 @@ struct Verdicts {
   std::vector<DetectorEffect> seen;
   caf::actor handle;
   explicit Verdicts(Stage& stage) {
-    handle = stage.system.spawn([this](caf::event_based_actor*) -> caf::behavior {
+    handle = stage.system.spawn<ScriptedActor>([this]() -> caf::behavior {
       return {[this](Local<DetectorEffect>& effect) { seen.push_back(*effect.value); },
               [](Local<ActorReport>&) {}};
     });
   }
 };
 
+struct Scene {
+  Stage stage;
+  Verdicts verdicts{stage};
+  caf::actor health = stage.system.spawn<HealthActor>(verdicts.handle, 1.0);
+  ~Scene() {
+    caf::anon_send_exit(health, caf::exit_reason::kill);
+    caf::anon_send_exit(verdicts.handle, caf::exit_reason::kill);
+    stage.drain();
+  }
+};
+
 }  // namespace
 
 TEST_CASE("health actor: a child that beats stays alive, a silent one is suspected and then dead") {
-  Stage stage;
-  Verdicts verdicts(stage);
-  const caf::actor health = stage.system.spawn<HealthActor>(verdicts.handle, 1.0);
+  Scene scene;
   for (const char* child : {"n1/a", "n1/b"})
-    caf::anon_send(health, local(DetectorInput(detector_in::Watch{child, Incarnation(7), false})));
+    caf::anon_send(scene.health,
+                   local(DetectorInput(detector_in::Watch{child, Incarnation(7), false})));
   for (int i = 0; i < 30; ++i) {
-    caf::anon_send(health, local(BeatNote{"n1/a", Incarnation(7)}));
-    stage.advance(100ms);
+    caf::anon_send(scene.health, local(BeatNote{"n1/a", Incarnation(7)}));
+    scene.stage.advance(100ms);
   }
-  REQUIRE(verdicts.seen.size() == 2);
-  CHECK(verdicts.seen[0].peer == "n1/b");
-  CHECK(verdicts.seen[0].verdict == Verdict::suspect);
-  CHECK(verdicts.seen[1].peer == "n1/b");
-  CHECK(verdicts.seen[1].verdict == Verdict::dead);
-  CHECK(verdicts.seen[1].silence >= kDeadAfter);
-  CHECK(verdicts.seen[1].silence < kDeadAfter + 200ms);
-  caf::anon_send_exit(health, caf::exit_reason::kill);
-  caf::anon_send_exit(verdicts.handle, caf::exit_reason::kill);
-  stage.drain();
+  std::vector<DetectorEffect> silent;
+  for (const DetectorEffect& effect : scene.verdicts.seen) {
+    if (effect.peer == "n1/a") CHECK(effect.verdict == Verdict::alive);
+    if (effect.peer == "n1/b") silent.push_back(effect);
+  }
+  REQUIRE(silent.size() == 2);
+  CHECK(silent[0].verdict == Verdict::suspect);
+  CHECK(silent[1].verdict == Verdict::dead);
+  CHECK(silent[1].silence >= kDeadAfter);
+  CHECK(silent[1].silence < kDeadAfter + 200ms);
 }
