@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "tests" / "process"))
 import talk  # noqa: E402
 from cluster_under_test import BINARY, MODEL, Cluster  # noqa: E402
 from process_case import long_prompt  # noqa: E402
-from processes import cpu_seconds, memory_bytes, poll  # noqa: E402
+from processes import cpu_seconds, poll, pss_bytes  # noqa: E402
 
 HTTP_LOAD = os.environ.get("TROUPE_HTTP_LOAD") or str(ROOT / "build" / "release" / "http_load")
 GREEDY = json.loads((ROOT / "tests" / "golden" / "smollm2" / "greedy.json").read_text())
@@ -95,7 +95,7 @@ def memory(_) -> float:
                 bodies = [cluster.request(f"request {n}", 16) for n in range(at, at + 50)]
                 answers = talk.many_streams(cluster.address, "/v1/completions", bodies, 60)
                 assert {status for status, _ in answers} == {200}
-            return memory_bytes(pids)[0]
+            return pss_bytes(pids)
 
         return (-serve(0, 2000) + serve(2000, 10000)) / (1 << 20)
 

@@ -5,7 +5,7 @@ import sys
 import talk
 from cluster_under_test import Cluster
 from process_case import ProcessCase, run_tests
-from processes import memory_bytes
+from processes import own_memory_bytes
 
 WARM_UP, REQUESTS, PROMISED_MIB = 2000, 10000, 2
 
@@ -22,12 +22,12 @@ class Memory(ProcessCase):
                     self.assertEqual({status for status, _ in answers}, {200})
 
             serve(0, WARM_UP)
-            before, what = memory_bytes(pids)
+            before = own_memory_bytes(pids)
             serve(WARM_UP, REQUESTS)
-            after, _ = memory_bytes(pids)
+            after = own_memory_bytes(pids)
             self.assertEqual(cluster.pids(), pids, "a process was replaced")
         grown = (after - before) / (1 << 20)
-        print(f"    {what} grew by {grown:.2f} MiB over {REQUESTS} requests, from {before / (1 << 20):.1f} MiB", flush=True)
+        print(f"    memory grew by {grown:.2f} MiB over {REQUESTS} requests, from {before / (1 << 20):.1f} MiB", flush=True)
         self.assertLessEqual(grown, PROMISED_MIB)
 
 

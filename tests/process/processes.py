@@ -55,14 +55,16 @@ def cpu_seconds(pids: list[int]) -> float:
     return sum(int(f[11]) + int(f[12]) for f in map(_stat, pids) if f) / TICKS
 
 
-def memory_bytes(pids: list[int]) -> tuple[int, str]:
-    """Sum of PSS; where /proc keeps that from us (processes that hold prompts are not dumpable), of anonymous RSS."""
-    try:
-        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
-        return sum(int(re.search(r"^Pss:\s+(\d+)", r, re.M)[1]) for r in rollups) * 1024, "PSS"
-    except PermissionError:
-        states = [Path(f"/proc/{pid}/status").read_text() for pid in pids]
-        return sum(int(re.search(r"^RssAnon:\s+(\d+)", s, re.M)[1]) for s in states) * 1024, "anonymous RSS"
+def pss_bytes(pids: list[int]) -> int:
+    """Sum of PSS. Processes that hold prompts show it to root only; a neighbour with the same executable changes it."""
+    rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+    return sum(int(re.search(r"^Pss:\s+(\d+)", r, re.M)[1]) for r in rollups) * 1024
+
+
+def own_memory_bytes(pids: list[int]) -> int:
+    """Resident memory that is not pages of files: what PSS is about, for any user and whoever else runs."""
+    states = [Path(f"/proc/{pid}/status").read_text() for pid in pids]
+    return sum(int(n) for s in states for n in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+)", s, re.M)) * 1024
 
 
 def tcp_listeners(pids: list[int]) -> list[tuple[str, int]]:
