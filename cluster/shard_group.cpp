@@ -117,8 +117,7 @@ void ShardGroup::end_generation(Time now, std::string why, std::vector<GroupEffe
   for (size_t i = 0; i < ranks_.size(); ++i) {
     Rank& rank = ranks_[i];
     if (rank.state != RankState::loading && rank.state != RankState::loaded) continue;
-    // A rank that aborts ends its process for now (weights that outlive a generation come with the
-    // collectives).
+    // A rank that aborts ends its process: its Partition can't be reset, so its weights go with it.
     rank.state = RankState::aborting;
     rank.due = now + abort_deadline_;
     out.push_back(group_out::Abort{static_cast<int32_t>(i), rank.incarnation, generation_});
