@@ -169,16 +169,21 @@ TemplateValue template_value(dom::element element) {
       break;
     case dom::element_type::STRING:
       return text_value(std::string(element.get_string().value_unsafe()));
-    case dom::element_type::ARRAY:
+    case dom::element_type::ARRAY: {
       value = array_value();
-      for (dom::element item : element.get_array().value_unsafe())
-        value.array.push_back(template_value(item));
+      // A copy first: value_unsafe() of a temporary is a reference into it, gone before the loop
+      // runs.
+      const dom::array items = element.get_array().value_unsafe();
+      for (dom::element item : items) value.array.push_back(template_value(item));
       break;
-    case dom::element_type::OBJECT:
+    }
+    case dom::element_type::OBJECT: {
       value = object_value();
-      for (dom::key_value_pair pair : element.get_object().value_unsafe())
+      const dom::object members = element.get_object().value_unsafe();
+      for (dom::key_value_pair pair : members)
         value.object.push_back({std::string(pair.key), template_value(pair.value)});
       break;
+    }
   }
   return value;
 }

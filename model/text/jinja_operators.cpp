@@ -36,11 +36,6 @@ std::string_view symbol_of(Op op) {
 
 [[noreturn]] void too_big() { give_up("calculates an integer beyond 64 bits"); }
 
-Value checked(bool overflow, int64_t result) {
-  if (overflow) too_big();
-  return Value::integer(result);
-}
-
 Value power(int64_t base, int64_t exponent) {
   if (exponent < 0) {
     if (base == 0) give_up("0 cannot be raised to a negative power");
@@ -61,11 +56,14 @@ Value on_integers(Op op, int64_t a, int64_t b) {
     give_up("division by zero");
   switch (op) {
     case Op::add:
-      return checked(__builtin_add_overflow(a, b, &result), result);
+      if (__builtin_add_overflow(a, b, &result)) too_big();
+      return Value::integer(result);
     case Op::sub:
-      return checked(__builtin_sub_overflow(a, b, &result), result);
+      if (__builtin_sub_overflow(a, b, &result)) too_big();
+      return Value::integer(result);
     case Op::mul:
-      return checked(__builtin_mul_overflow(a, b, &result), result);
+      if (__builtin_mul_overflow(a, b, &result)) too_big();
+      return Value::integer(result);
     case Op::div:
       return Value::real(static_cast<double>(a) / static_cast<double>(b));
     case Op::floor_div:
