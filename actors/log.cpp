@@ -17,6 +17,8 @@ namespace troupe {
 namespace {
 
 std::atomic<uint64_t> dropped{0};
+std::mutex ending;   // held while an event is written
+bool ended = false;  // guarded by `ending`
 LogFormat chosen = LogFormat::text;
 std::string process = "troupe";
 
@@ -88,7 +90,13 @@ void log_event(LogLevel level, std::string_view event, std::initializer_list<Log
     for (char& c : line)
       if (static_cast<unsigned char>(c) < 0x20) c = ' ';
   }
-  spdlog::log(spd_level, "{}", line);
+  std::lock_guard lock(ending);
+  if (!ended) spdlog::log(spd_level, "{}", line);
+}
+
+void end_log() {
+  std::lock_guard lock(ending);
+  ended = true;
 }
 
 uint64_t log_events_dropped() { return dropped.load(std::memory_order_relaxed); }

@@ -20,6 +20,10 @@ void start_log(LogFormat format, std::string who);
 using LogField = std::pair<std::string_view, std::string>;
 void log_event(LogLevel level, std::string_view event, std::initializer_list<LogField> fields = {});
 
+/// No event is written after this returns: what the process says next on standard error is its last
+/// word.
+void end_log();
+
 /// Events lost to a full pipe since the start.
 uint64_t log_events_dropped();
 

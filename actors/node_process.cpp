@@ -167,6 +167,7 @@ std::string endpoint_json(const NodeOptions& options, const Plan& plan, const St
 }
 
 [[noreturn]] void give_up(const Error& error) {
+  end_log();
   std::fprintf(stderr, "troupe: %s\n", error.message.c_str());
   leave(1);
 }
