@@ -123,7 +123,6 @@ inline constexpr size_t kWireChunkBytesMax =
 inline constexpr size_t kWireMessageBytesMax = 4 * kMiB;  ///< bigger envelopes are refused unread
 inline constexpr Duration kHandshakeTimeout =
     3s;  ///< dial, hello or a bundle chunk; then dialled again with back-off
-inline constexpr size_t kPeerBacklogMax = 4'096;       ///< messages unsent to one peer
 inline constexpr size_t kBundleBytesMax = 256 * kMiB;  ///< tokenizer + template of a model
 inline constexpr size_t kUnixPathMax = 107;            ///< sun_path
 
