@@ -1,0 +1,26 @@
+// Up to 16 rows of activations, as a matrix multiplication reads them. Plain data: per-ISA files
+// include this header.
+#pragma once
+
+#include <cstdint>
+
+namespace troupe::native {
+
+inline constexpr int kTileRows = 16;
+
+/// Quantised by numerics.md N6: groups of 32 inputs, q = rne(x * 127 / amax), s = amax / 127,
+/// isum = sum of q, p = s * (float)isum. Views; 64-byte aligned starts.
+struct ActivationTile {
+  int32_t rows = 0;  ///< 1..16
+  int32_t groups = 0;
+  int8_t* q = nullptr;      ///< [group][rows][32]
+  float* s = nullptr;       ///< [group][rows]
+  float* p = nullptr;       ///< [group][rows]
+  int32_t* isum = nullptr;  ///< [group][rows]
+  /// The same rows in float32, [rows][x_stride], zero beyond the matrix's inputs up to 32 * groups;
+  /// null when no float matrix reads them.
+  float* x = nullptr;
+  int64_t x_stride = 0;
+};
+
+}  // namespace troupe::native
