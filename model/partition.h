@@ -65,7 +65,9 @@ class Partition {
                                     const PartitionPlan& plan, int rank, const Budget& budget) = 0;
   /// At most 1 + pipeline depth in flight. The plan must outlive the wait() for it. Blocks and
   /// slots it names stay pinned until then. Plans must follow each other by `key` (step + 1,
-  /// prev_hash).
+  /// prev_hash). Plans run one after another in this order, so a plan may name blocks and tokens
+  /// that the one before it is still going to write; a Partition looks at a plan (PlanCheck::admit)
+  /// only when the output of the one before it exists. Drafts: see Slice.
   virtual Ticket submit(const StepPlan& plan) = 0;
   /// Blocks until the step is done; the output is valid until the next wait(). null on ranks that
   /// are not the head. Errors: aborted, deadline_exceeded, internal; after any of them the
