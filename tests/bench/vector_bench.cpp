@@ -39,7 +39,7 @@ void report(const char* name, int rounds, double flops, const std::function<void
   std::printf("\n");
 }
 
-constexpr int32_t kLayers = 30, kKvHeads = 3, kGroup = 3, kDim = 64;
+constexpr int32_t kLayers = 30, kKvHeads = 3, kDim = 64;
 
 struct Kv {
   KvLayout layout;
