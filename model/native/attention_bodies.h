@@ -64,6 +64,7 @@ void score_tile(const AttentionTask& task, int32_t q0, int32_t block) {
       unroll<kB>(
           [&](auto b) { sum[i.value][b.value] = fma(x, key[b.value], sum[i.value][b.value]); });
     });
+    unroll<kB>([&](auto b) { unit[b.value].ask_for_values(d); });
   }
   float* scores = task.scores + int64_t{q0} * kSegment + block * kKvBlock;
   unroll<kQ>([&](auto i) {
