@@ -67,10 +67,21 @@ class PagedDevice {
     output.key = plan.key;
     output.plan_hash = plan.hash;
     std::set<int32_t> seen;
+    for (const BlockCopy& copy : plan.copy) {
+      for (int32_t i = 0; i < kBlockPositions; ++i)
+        kv_.at(static_cast<size_t>(copy.dst * kBlockPositions + i)) =
+            kv_.at(static_cast<size_t>(copy.src * kBlockPositions + i));
+    }
     for (const Slice& slice : plan.slices) {
       REQUIRE(open_.contains(slice.slot));
       REQUIRE(seen.insert(slice.slot).second);
       output.slices.push_back(run_slice(plan, slice, output));
+    }
+    last_tokens_.clear();
+    for (size_t i = 0; i < plan.slices.size(); ++i) {
+      const SliceOut& o = output.slices[i];
+      const bool can_be_named = o.n_tokens > 0 && plan.slices[i].n_draft == 0;
+      last_tokens_.push_back(can_be_named ? output.tokens.at(static_cast<size_t>(o.tok_off)) : -1);
     }
     return output;
   }
@@ -84,8 +95,22 @@ class PagedDevice {
     return kv_.at(static_cast<size_t>(block * kBlockPositions + position % kBlockPositions));
   }
 
+  int32_t token_of(const StepPlan& plan, const Slice& slice, int32_t row) const {
+    const int32_t token = plan.tokens.at(static_cast<size_t>(slice.tok_off + row));
+    if (token >= 0) return token;
+    const int32_t named = last_tokens_.at(static_cast<size_t>(-1 - token));
+    REQUIRE(named >= 0);
+    return named;
+  }
+
   SliceOut run_slice(const StepPlan& plan, const Slice& slice, StepOutput& output) {
     REQUIRE(slice.n_rows >= 1);
+    if (slice.n_draft > 0) {
+      REQUIRE(slice.out == Out::sample);
+      REQUIRE(slice.out_row0 == slice.n_rows - 1 - slice.n_draft);
+      for (int32_t row = 0; row < slice.n_rows; ++row)
+        REQUIRE(plan.tokens.at(static_cast<size_t>(slice.tok_off + row)) >= 0);
+    }
     REQUIRE(slice.n_blk == (slice.pos0 + slice.n_rows + kBlockPositions - 1) / kBlockPositions);
     const SlotOpen& open = open_.at(slice.slot);
     SliceOut out{.slot = slice.slot,
@@ -93,17 +118,18 @@ class PagedDevice {
                  .top_off = static_cast<int32_t>(output.top.size()),
                  .n_top = std::max(open.n_logprobs, 0),
                  .score_off = static_cast<int32_t>(output.scores.size())};
+    bool counts = true;
     for (int32_t row = 0; row < slice.n_rows; ++row) {
       const int32_t position = slice.pos0 + row;
       const uint64_t before = position == 0 ? 0 : at(plan, slice, position - 1);
-      const uint64_t kv =
-          kv_after(before, plan.tokens.at(static_cast<size_t>(slice.tok_off + row)));
+      const uint64_t kv = kv_after(before, token_of(plan, slice, row));
       at(plan, slice, position) = kv;
-      if (slice.out == Out::none || row < slice.out_row0) continue;
+      if (slice.out == Out::none || row < slice.out_row0 || !counts) continue;
       if (slice.out == Out::sample) {
         output.tokens.push_back(draw(kv, vocab_));
         output.logprob.push_back(score(kv, output.tokens.back()));
         ++out.n_tokens;
+        if (slice.n_draft > 0) counts = next_row_counts(plan, slice, row, output.tokens.back());
       } else {
         output.scores.push_back(
             score(kv, plan.score.at(static_cast<size_t>(slice.score_off + row - slice.out_row0))));
@@ -115,6 +141,7 @@ class PagedDevice {
 
   std::vector<uint64_t> kv_;
   std::map<int32_t, SlotOpen> open_;
+  std::vector<int32_t> last_tokens_;  ///< by slice of the step before; -1: none to refer to
   int32_t slots_, rows_, vocab_;
   uint64_t last_step_ = 0, last_hash_ = 0;
 };
