@@ -31,9 +31,8 @@ Result<std::unique_ptr<Decoder>> Decoder::make(const WeightSource& source, const
   auto weights = load_native_weights(source, spec, pool);
   if (!weights) return std::unexpected(weights.error());
   d->weights_ = std::move(*weights);
-  auto rope = RopeTable::make(spec.rope, spec.head_dim, budget.context, d->weights_.rope_divisors);
-  if (!rope) return std::unexpected(rope.error());
-  d->rope_ = std::move(*rope);
+  d->rope_ = std::make_unique<RopeTable>(spec.rope, spec.head_dim, budget.context,
+                                         d->weights_.rope_divisors);
   auto store = KvStore::make(kv, spec.n_layers);
   if (!store) return std::unexpected(store.error());
   d->kv_ = std::move(*store);
@@ -103,14 +102,14 @@ void Decoder::plan_rows(std::span<const SequenceRows> sequences) {
   all_rows_.clear();
   wanted_rows_.clear();
   out_rows_ = 0;
-  int32_t last_position = 0;
+  int32_t positions = 0;
   for (const SequenceRows& s : sequences) {
     const auto row0 = static_cast<int32_t>(rows_.size());
     for (int32_t i = 0; i < s.rows; ++i) {
       const int32_t position = s.position + i;
       rows_.push_back({s.tokens[i], position, s.table[position / kKvBlock]});
     }
-    last_position = std::max(last_position, s.position + s.rows - 1);
+    positions = std::max(positions, s.position + s.rows);
     all_rows_.push_back({s.table, row0, row0, s.position, s.rows});
     const int32_t wanted = s.rows - s.first_out;
     if (wanted > 0)
@@ -118,7 +117,7 @@ void Decoder::plan_rows(std::span<const SequenceRows> sequences) {
           {s.table, row0 + s.first_out, out_rows_, s.position + s.first_out, wanted});
     out_rows_ += wanted;
   }
-  rope_->ensure(last_position);
+  rope_->ensure(positions);
 }
 
 void Decoder::embed() {
