@@ -45,7 +45,7 @@ struct Running {
   std::vector<int32_t> table;
   int32_t slot = -1;
   int32_t computed = 0;
-  int32_t last_slice = -1;  ///< of the previous step, if it may be referred to
+  int32_t settled = 0;  ///< positions whose KV was there when the step began
   bool opened = false;
 
   bool done() const { return static_cast<int32_t>(answer.tokens.size()) >= request->answer; }
@@ -99,6 +99,7 @@ class CapriciousRun {
     };
     std::vector<Part> parts;
     const std::vector<int32_t> before = last_slices_;
+    for (Running& r : running_) r.settled = r.computed;
     for (size_t who : order) {
       if (rows_left == 0) break;
       Running& r = running_[who];
@@ -176,7 +177,7 @@ class CapriciousRun {
       const auto same = static_cast<int32_t>(
           std::ranges::mismatch(r.known, other.known).in1 - r.known.begin());
       const int32_t blocks =
-          std::min({same, other.computed, static_cast<int32_t>(r.known.size()) - 1}) /
+          std::min({same, other.settled, static_cast<int32_t>(r.known.size()) - 1}) /
           kBlockPositions;
       if (blocks == 0) continue;
       for (int32_t i = 0; i < blocks; ++i) {
@@ -207,7 +208,7 @@ class CapriciousRun {
     slots_.push_back(r.slot);
     r.slot = -1;
     r.opened = false;
-    r.computed = 0;
+    r.computed = r.settled = 0;
   }
 
   StepDriver driver_;

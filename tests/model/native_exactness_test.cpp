@@ -15,7 +15,7 @@ using namespace troupe::test;
 namespace {
 
 const Budget kBudget{
-    .threads = 1, .kv_blocks = 300, .max_rows = 200, .max_slots = 12, .context = 700};
+    .threads = 1, .kv_blocks = 300, .max_rows = 320, .max_slots = 12, .context = 700};
 
 Budget budget(const std::string& isa, int32_t threads, KvType kv = KvType::f16) {
   Budget b = kBudget;
