@@ -10,6 +10,7 @@ MatmulFn matmul_for(Isa isa) {
     case Isa::avx512:
       return matmul_avx512;
     case Isa::avx2:
+      return matmul_avx2;
     case Isa::scalar:
       break;
   }
