@@ -20,7 +20,8 @@ Result<Activations> Activations::make(int32_t max_rows, int32_t width, Keeps kee
   const int64_t cells = int64_t{max_rows} * a.groups_;
   const int64_t column = aligned(cells * 4);
   const int64_t floats = keeps == Keeps::floats_too ? aligned(cells * kGroup * 4) : 0;
-  auto memory = HugeBuffer::make(static_cast<size_t>(aligned(cells * kGroup) + 3 * column + floats));
+  auto memory =
+      HugeBuffer::make(static_cast<size_t>(aligned(cells * kGroup) + 3 * column + floats));
   if (!memory) return std::unexpected(memory.error());
   a.memory_ = std::move(*memory);
   std::byte* at = a.memory_.data();

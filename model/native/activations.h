@@ -22,9 +22,7 @@ struct Tiling {
     return {rows, height, (rows + height - 1) / height};
   }
   int32_t first(int32_t tile) const { return tile * height; }
-  int32_t size(int32_t tile) const {
-    return tile + 1 < count ? height : rows - first(tile);
-  }
+  int32_t size(int32_t tile) const { return tile + 1 < count ? height : rows - first(tile); }
 };
 
 class Activations {

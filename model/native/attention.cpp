@@ -160,8 +160,7 @@ bool Attention::hand_out(const Task& task, const Partial& sum, float* row, const
       const int32_t i = r * ratio_ + head;
       kernels_->finish(sum.out + i * stride, sum.l[i], head_dim_, to + head * head_dim_);
     }
-    if (gathered_.size() == 0)
-      finite &= out.put(*kernels_, task.out_row + r, column, row, width);
+    if (gathered_.size() == 0) finite &= out.put(*kernels_, task.out_row + r, column, row, width);
   }
   return finite;
 }

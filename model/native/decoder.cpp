@@ -17,9 +17,7 @@ int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
 int64_t unit_macs(const UnitPanels& unit) {
   return int64_t{unit.panels} * kPanelRows * unit.matrix.groups * kGroup;
 }
-int64_t unit_bytes(const UnitPanels& unit) {
-  return unit.panels * unit.matrix.panel_bytes();
-}
+int64_t unit_bytes(const UnitPanels& unit) { return unit.panels * unit.matrix.panel_bytes(); }
 
 }  // namespace
 
@@ -36,8 +34,7 @@ Result<std::unique_ptr<Decoder>> Decoder::make(const WeightSource& source, const
   auto store = KvStore::make(kv, spec.n_layers);
   if (!store) return std::unexpected(store.error());
   d->kv_ = std::move(*store);
-  auto attention =
-      Attention::make(spec, kernels, budget.max_rows, budget.context, pool.threads());
+  auto attention = Attention::make(spec, kernels, budget.max_rows, budget.context, pool.threads());
   if (!attention) return std::unexpected(attention.error());
   d->attention_ = std::move(*attention);
   d->q_scale_ = 1 / std::sqrt(static_cast<float>(spec.head_dim));
@@ -57,8 +54,8 @@ Result<std::unique_ptr<Decoder>> Decoder::make(const WeightSource& source, const
       std::max(kTileRows * std::max<int64_t>(2 * head, 2 * kFfnUnit), padded(spec.hidden));
   const int64_t x = padded(int64_t{budget.max_rows} * spec.hidden);
   const int64_t q = padded(int64_t{budget.max_rows} * spec.q_dim());
-  auto memory = HugeBuffer::make(
-      static_cast<size_t>((x + q + d->scratch_floats_ * pool.threads()) * 4));
+  auto memory =
+      HugeBuffer::make(static_cast<size_t>((x + q + d->scratch_floats_ * pool.threads()) * 4));
   if (!memory) return std::unexpected(memory.error());
   d->memory_ = std::move(*memory);
   d->x_ = reinterpret_cast<float*>(d->memory_.data());

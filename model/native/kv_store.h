@@ -18,9 +18,7 @@ class KvStore {
   static Result<KvStore> make(const KvLayout& layout, int32_t layers);
 
   const KvLayout& layout() const { return layout_; }
-  unsigned char* layer(int32_t layer) const {
-    return base_ + layer * layout_.layer_bytes();
-  }
+  unsigned char* layer(int32_t layer) const { return base_ + layer * layout_.layer_bytes(); }
   unsigned char* unit(int32_t layer_index, int32_t block, int32_t kv_head) const {
     return layer(layer_index) + layout_.unit(block, kv_head);
   }

@@ -80,11 +80,7 @@ Digest numerics_of(const WeightSource& weights, const ModelSpec& spec, const KvS
                    const RopeTable& rope, uint64_t self_test) {
   NumericsId id;
   id.add("native").add(kContractVersion).add(weights.weights_id());
-  return add_spec(id, spec)
-      .add(kv.layout_id())
-      .add(rope.checksum())
-      .add(self_test)
-      .finish();
+  return add_spec(id, spec).add(kv.layout_id()).add(rope.checksum()).add(self_test).finish();
 }
 
 }  // namespace
@@ -99,11 +95,10 @@ Result<Capabilities> NativePartition::load(const WeightSource& weights, const Mo
   pool_ = std::make_unique<ThreadPool>(budget.threads);
   const MatmulFn matmul = matmul_for(*isa);
   const VectorKernels& kernels = vector_kernels_for(*isa);
-  const KvLayout layout{
-      .format = budget.kv_type == KvType::int8 ? KvFormat::int8 : KvFormat::f16,
-      .head_dim = spec.head_dim,
-      .kv_heads = spec.n_kv_heads,
-      .blocks = budget.kv_blocks};
+  const KvLayout layout{.format = budget.kv_type == KvType::int8 ? KvFormat::int8 : KvFormat::f16,
+                        .head_dim = spec.head_dim,
+                        .kv_heads = spec.n_kv_heads,
+                        .blocks = budget.kv_blocks};
   auto decoder = Decoder::make(weights, spec, budget, layout, matmul, kernels, *pool_);
   if (!decoder) return std::unexpected(decoder.error());
   decoder_ = std::move(*decoder);
@@ -115,8 +110,8 @@ Result<Capabilities> NativePartition::load(const WeightSource& weights, const Mo
   sequences_.reserve(static_cast<size_t>(budget.max_slots));
 
   Capabilities c;
-  c.numerics_id = numerics_of(weights, spec, decoder_->kv(), decoder_->rope(),
-                              self_test_digest(*isa));
+  c.numerics_id =
+      numerics_of(weights, spec, decoder_->kv(), decoder_->rope(), self_test_digest(*isa));
   c.kv_layout_id = decoder_->kv().layout_id();
   c.max_rows = budget.max_rows;
   c.max_slots = budget.max_slots;

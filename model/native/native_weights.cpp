@@ -46,11 +46,11 @@ class Packer {
       return fail(ErrorCode::data_loss, "The model file lacks the tensor " + describe(id) +
                                             ", which its metadata promises: get a complete file.");
     if (info->rows * info->cols != rows * cols || (rows > 1 && info->rows != rows))
-      return fail(ErrorCode::data_loss,
-                  "The tensor " + describe(id) + " has the shape [" + std::to_string(info->rows) +
-                      ", " + std::to_string(info->cols) + "] instead of [" + std::to_string(rows) +
-                      ", " + std::to_string(cols) +
-                      "]: the model file is damaged or of another kind.");
+      return fail(ErrorCode::data_loss, "The tensor " + describe(id) + " has the shape [" +
+                                            std::to_string(info->rows) + ", " +
+                                            std::to_string(info->cols) + "] instead of [" +
+                                            std::to_string(rows) + ", " + std::to_string(cols) +
+                                            "]: the model file is damaged or of another kind.");
     const auto bytes = source_.rows(id, {0, info->rows});
     if (!bytes) return std::unexpected(bytes.error());
     return PackSource{.dtype = info->dtype,
@@ -62,8 +62,8 @@ class Packer {
   /// All sources have one format. The plan stays at its address.
   MatrixPlan& plan(std::vector<PackSource> sources, std::vector<PackRow> rows) {
     MatrixPlan& made = plans_.emplace_back();
-    made.shape = shape_of(format_of(sources[0].dtype), static_cast<int64_t>(rows.size()),
-                          sources[0].cols);
+    made.shape =
+        shape_of(format_of(sources[0].dtype), static_cast<int64_t>(rows.size()), sources[0].cols);
     made.sources = std::move(sources);
     made.rows = std::move(rows);
     return made;

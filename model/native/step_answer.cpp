@@ -96,8 +96,7 @@ void StepAnswer::answer_row(const StepPlan& plan, const Head& head, Row& row, in
   const auto logits = head.logits(logits_row);
   if (slice.out == Out::score) {
     const LogNormaliser normaliser = normalise(logits);
-    const auto token =
-        plan.score[static_cast<size_t>(slice.score_off + row.row - slice.out_row0)];
+    const auto token = plan.score[static_cast<size_t>(slice.score_off + row.row - slice.out_row0)];
     row.logprob = normaliser.logprob(logits[static_cast<size_t>(token)]);
     row.top = top_logprobs(logits, normaliser, std::max(slot.parameters().n_logprobs, 0));
     return;
@@ -125,8 +124,8 @@ void StepAnswer::write(const StepPlan& plan, StepOutput& out) const {
     s.tok_off = static_cast<int32_t>(out.tokens.size());
     s.top_off = static_cast<int32_t>(out.top.size());
     s.score_off = static_cast<int32_t>(out.scores.size());
-    s.n_top = std::clamp(
-        slots_[static_cast<size_t>(slice.slot)]->parameters().n_logprobs, 0, vocab_);
+    s.n_top =
+        std::clamp(slots_[static_cast<size_t>(slice.slot)]->parameters().n_logprobs, 0, vocab_);
     for (; next < row_count_ && rows_[static_cast<size_t>(next)].slice == static_cast<int32_t>(i);
          ++next) {
       const Row& row = rows_[static_cast<size_t>(next)];
