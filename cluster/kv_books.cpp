@@ -46,7 +46,8 @@ Admission KvBooks::admit(Sequence& sequence, int32_t positions, int32_t spare) {
     return Admission::full;
   }
   sequence.published = static_cast<int32_t>(shared.size());
-  sequence.computed = sequence.published * kBlockPositions;
+  sequence.computed = sequence.planned = sequence.prompt_from =
+      sequence.published * kBlockPositions;
   sequence.blocks = std::move(shared);
   const auto taken = pool_.take(fresh);
   sequence.blocks.insert(sequence.blocks.end(), taken->begin(), taken->end());
@@ -80,7 +81,7 @@ void KvBooks::release(Sequence& sequence) {
     pool_.release(*block);
   }
   sequence.blocks.clear();
-  sequence.computed = 0;
+  sequence.computed = sequence.planned = 0;
   sequence.published = 0;
 }
 
@@ -114,7 +115,7 @@ void KvBooks::check(const std::vector<const Sequence*>& holders) const {
   std::vector<int32_t> held(static_cast<size_t>(pool_.total()), 0);
   for (const Sequence* sequence : holders) {
     const auto blocks = static_cast<int32_t>(sequence->blocks.size());
-    TROUPE_CHECK(blocks_for(sequence->computed) <= blocks, sequence->computed, blocks);
+    TROUPE_CHECK(blocks_for(sequence->planned) <= blocks, sequence->planned, blocks);
     TROUPE_CHECK(sequence->published <= blocks, sequence->published, blocks);
     for (BlockId block : sequence->blocks) ++held[static_cast<size_t>(block.value)];
   }

@@ -45,6 +45,7 @@ class Traffic {
     c.context = pick(40, 140);
     c.vocab = 50;
     c.queue_max = pick(3, 12);
+    c.plans_in_flight = pick(1, kPlansInFlightMax);
     return c;
   }
 

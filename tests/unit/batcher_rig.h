@@ -32,6 +32,7 @@ inline BatcherConfig small_config() {
                        .max_rows = 32,
                        .max_slots = 9,
                        .prefill_chunk = 16,
+                       .plans_in_flight = 1,
                        .context = 256,
                        .vocab = 1000,
                        .queue_max = 64,
@@ -73,12 +74,11 @@ class Rig {
   }
   void tick() { input(batcher_in::Tick{}); }
 
-  /// Ends the step in flight. False when there is none.
+  /// Ends the oldest step in flight. False when there is none.
   bool run_step(Duration took = 1ms) {
     if (!plan) return false;
     now += took;
-    last_plan = plan;
-    plan.reset();
+    last_plan = std::exchange(plan, std::exchange(ahead, nullptr));
     auto output = std::make_shared<StepOutput>(device.run(*last_plan));
     input(batcher_in::StepDone{std::move(output)});
     return true;
@@ -106,7 +106,7 @@ class Rig {
   Batcher batcher;
   PagedDevice device;
   Time now{1s};
-  std::shared_ptr<const StepPlan> plan, last_plan;
+  std::shared_ptr<const StepPlan> plan, ahead, last_plan;  ///< runs, waits behind it, is done
   Duration plan_limit{};
   std::map<std::pair<SequenceKey, AttemptId>, Answer> answers;
   std::map<std::pair<SequenceKey, AttemptId>, RouterId> told;
@@ -117,9 +117,10 @@ class Rig {
 
  private:
   void perform(const batcher_out::RunStep& e) {
-    REQUIRE(plan == nullptr);
     REQUIRE(faults.empty());
-    plan = e.plan;
+    REQUIRE(ahead == nullptr);
+    REQUIRE((plan == nullptr || config.plans_in_flight == 2));
+    (plan == nullptr ? plan : ahead) = e.plan;
     plan_limit = e.deadline;
   }
   void perform(const batcher_out::ToRouter& e) {
@@ -160,6 +161,7 @@ class Rig {
   void perform(const batcher_out::Fault& e) {
     faults.push_back(e.fault);
     plan.reset();
+    ahead.reset();
   }
   void perform(const batcher_out::Drained&) { ++drained; }
   void perform(const batcher_out::Drop& e) { drops.emplace_back(e.why); }

@@ -164,11 +164,11 @@ TEST_CASE("batcher: a long prompt is prefilled in chunks while others go on deco
   rig.run_step();
   rig.enqueue(long_one);
   rig.run_step();
-  for (int chunk = 0; chunk < 7; ++chunk) {
+  for (int chunk = 0; chunk < 6; ++chunk) {
     REQUIRE(rig.plan->slices.size() == 2);
     CHECK(rig.plan->slices[0].n_rows == 1);
-    CHECK(rig.plan->slices[1].n_rows == (chunk < 6 ? 16 : 4));
-    CHECK((rig.plan->slices[1].out == Out::sample) == (chunk == 6));
+    CHECK(rig.plan->slices[1].n_rows == (chunk < 5 ? 16 : 20));
+    CHECK((rig.plan->slices[1].out == Out::sample) == (chunk == 5));
     rig.run_step();
   }
   rig.settle();
@@ -177,9 +177,10 @@ TEST_CASE("batcher: a long prompt is prefilled in chunks while others go on deco
 }
 
 TEST_CASE(
-    "batcher: rows go to those that decode first, then to the oldest prefills, within the budget") {
+    "batcher: rows go to those that decode first, then to the oldest prompt, in whole units or to "
+    "its end") {
   BatcherConfig config = small_config();
-  config.max_rows = 20;
+  config.max_rows = 36;
   Rig rig(config);
   const Enqueue a = rig.request(1, prompt_of(3), 40), b = rig.request(2, prompt_of(60, 9), 2),
                 c = rig.request(3, prompt_of(60, 500), 2);
@@ -188,10 +189,15 @@ TEST_CASE(
   rig.enqueue(b);
   rig.enqueue(c);
   rig.run_step();
-  REQUIRE(rig.plan->slices.size() == 3);
+  REQUIRE(rig.plan->slices.size() == 2);
   CHECK(rig.plan->slices[0].n_rows == 1);
-  CHECK(rig.plan->slices[1].n_rows == 16);
-  CHECK(rig.plan->slices[2].n_rows == 3);
+  CHECK(rig.plan->slices[1].n_rows == 32);
+  rig.run_step();
+  REQUIRE(rig.plan->slices.size() == 2);
+  CHECK(rig.plan->slices[1].n_rows == 28);
+  rig.run_step();
+  REQUIRE(rig.plan->slices.size() == 3);
+  CHECK(rig.plan->slices[2].n_rows == 32);
   rig.settle();
   CHECK(rig.answer(c).tokens == expected(rig, c));
 }
@@ -394,7 +400,7 @@ TEST_CASE("batcher: nobody is preempted more often than the limit") {
 TEST_CASE("batcher: a prompt preempted while it is scored keeps its scores") {
   BatcherConfig config = small_config();
   config.kv_blocks = 9;
-  config.prefill_chunk = 2;
+  config.max_rows = 3;
   Rig rig(config);
   const Enqueue old = rig.request(1, prompt_of(30), 80);
   Enqueue scored = rig.request(2, prompt_of(78, 400), 2);
