@@ -3,14 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "cluster/answer.h"
 #include "cluster/intake.h"
 #include "cluster/plan_builder.h"
 #include "cluster/schedule.h"
+#include "cluster/speculation.h"
 #include "cluster/step_budget.h"
 #include "cluster/step_deadline.h"
 #include "config/check.h"
@@ -34,7 +37,7 @@ struct Batcher::State {
   struct Flight {
     std::shared_ptr<const StepPlan> plan;
     std::vector<Pick> picks;  ///< empty: a canary
-    int32_t rows = 0, prompt_rows = 0;
+    int32_t rows = 0, prompt_rows = 0, drafts = 0;
     Time started{};  ///< of the oldest in flight; others wait for it
     Duration limit{};
   };
@@ -67,6 +70,7 @@ struct Batcher::State {
   void expire(Time now, BatcherEffects& out);
   void watch(Time now, BatcherEffects& out);
   void apply(Time now, const Flight& done, const StepOutput& output, BatcherEffects& out);
+  void learn(Sequence& sequence);
   std::optional<Error> judge_canary(const StepOutput& output);
   void run_next(Time now, BatcherEffects& out);
   bool run_one(Time now, BatcherEffects& out);
@@ -79,6 +83,7 @@ struct Batcher::State {
   Schedule schedule;
   StepDeadline pace;
   StepBudget budget;
+  Speculation speculation;
   Phase phase = Phase::serving;
   std::map<SequenceKey, std::unique_ptr<Sequence>> sequences;
   /// Finished or cancelled, but named by a plan in flight: they hold blocks and slot until it is
@@ -89,6 +94,7 @@ struct Batcher::State {
   uint64_t arrivals = 0, steps_started = 0, steps_done = 0, prev_hash = 0;
   std::optional<Time> last_done;  ///< first input's time until a step is done
   std::optional<int32_t> canary_token;
+  std::array<uint64_t, 4> phase_us{};
 };
 
 // -- routers
@@ -167,6 +173,7 @@ void Batcher::State::enqueue(Time now, RouterId router, const Enqueue& request,
   if (over) return;
   ++arrivals;
   auto owned = std::make_unique<Sequence>(std::move(*sequence));
+  owned->lookup.extend(owned->tokens);
   deadlines.emplace(owned->deadline, request.key);
   schedule.add(*owned);
   sequences.emplace(request.key, std::move(owned));
@@ -224,6 +231,7 @@ void Batcher::State::on(Time now, const batcher_in::StepDone& in, BatcherEffects
   }
   ++steps_done;
   last_done = now;
+  for (size_t i = 0; i < phase_us.size(); ++i) phase_us[i] += in.output->phase_us[i];
   pace.finished(done.rows, now - done.started);
   if (!done.picks.empty())
     budget.finished(done.prompt_rows, done.rows - done.prompt_rows, now - done.started);
@@ -249,6 +257,8 @@ void Batcher::State::apply(Time now, const Flight& done, const StepOutput& outpu
       continue;
     }
     TokenChunk chunk = apply_output(sequence, *done.plan, output, i, now);
+    if (slice.n_draft > 0) speculation.tested(slice.n_draft, output.slices[i].n_tokens - 1);
+    learn(sequence);
     schedule.landed(sequence, slice, output.slices[i]);
     const bool over = chunk.finish != Finish::none;
     if (over || !chunk.tokens.empty())
@@ -263,6 +273,18 @@ void Batcher::State::apply(Time now, const Flight& done, const StepOutput& outpu
   run_next(now, out);  // first: the device is idle
   for (auto& [router, batch] : batches)
     out.push_back(batcher_out::ToRouter{router, std::move(batch)});
+}
+
+void Batcher::State::learn(Sequence& sequence) {
+  for (int32_t i = sequence.lookup.size(); i < sequence.size(); ++i) {
+    const auto match = sequence.lookup.match();
+    if (match.length > 0) {
+      const auto foretold = sequence.tokens[static_cast<size_t>(match.next)];
+      speculation.saw(match.length, sequence.drawing(),
+                      foretold == sequence.tokens[static_cast<size_t>(i)]);
+    }
+    sequence.lookup.extend(std::span(sequence.tokens).first(static_cast<size_t>(i) + 1));
+  }
 }
 
 std::optional<Error> Batcher::State::judge_canary(const StepOutput& output) {
@@ -327,13 +349,15 @@ void Batcher::State::run_next(Time now, BatcherEffects& out) {
 bool Batcher::State::may_plan_ahead() const {
   if (static_cast<int32_t>(flights.size()) >= config.plans_in_flight) return false;
   const Flight& newest = flights.back();
+  // Where drafts end is known only when they are done, and they need all tokens before them.
+  if (newest.drafts > 0 || schedule.wants_drafts(budget, speculation)) return false;
   return budget.expected(newest.prompt_rows, newest.rows - newest.prompt_rows) <
          kPlanAheadBehindMax;
 }
 
 bool Batcher::State::run_one(Time now, BatcherEffects& out) {
   const Ahead ahead = flights.empty() ? Ahead::no : Ahead::yes;
-  std::vector<Pick> picks = schedule.pick(now, budget, ahead);
+  std::vector<Pick> picks = schedule.pick(now, budget, speculation, ahead);
   TROUPE_CHECK(!picks.empty() || schedule.empty() || ahead == Ahead::yes, schedule.waiting(),
                schedule.running());
   const StepKey key{.epoch = config.epoch,
@@ -364,10 +388,13 @@ void Batcher::State::launch(Time now, StepPlan plan, std::vector<Pick> picks, Ba
   ++steps_started;
   prev_hash = plan.hash;
   const auto rows = static_cast<int32_t>(plan.tokens.size());
-  int32_t prompt_rows = 0;
-  for (const Pick& pick : picks) prompt_rows += pick.feeds_prompt ? pick.rows : 0;
+  int32_t prompt_rows = 0, drafts = 0;
+  for (const Pick& pick : picks) {
+    prompt_rows += pick.feeds_prompt ? pick.rows : 0;
+    drafts += pick.drafts;
+  }
   flights.push_back(Flight{std::make_shared<const StepPlan>(std::move(plan)), std::move(picks),
-                           rows, prompt_rows, now, pace.limit(rows)});
+                           rows, prompt_rows, drafts, now, pace.limit(rows)});
   out.push_back(batcher_out::RunStep{flights.back().plan, flights.back().limit});
 }
 
@@ -418,6 +445,11 @@ GroupStatus Batcher::status(Time now) const {
       .preemptions = s.schedule.preemptions(),
       .prefix_queries = s.schedule.books().queries(),
       .prefix_hits = s.schedule.books().hits(),
+      .drafted = s.speculation.drafted(),
+      .drafts_right = s.speculation.right(),
+      .phase_us = s.phase_us,
+      .prompt_rows = std::min(s.budget.prompt_rows(static_cast<int32_t>(s.schedule.running())),
+                              s.config.max_rows),
       .draining = s.phase == State::Phase::draining || s.phase == State::Phase::drained};
 }
 

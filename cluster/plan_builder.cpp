@@ -49,11 +49,14 @@ Slice slice_of(const Pick& pick, StepPlan& plan) {
   Slice slice{.slot = sequence.slot->value,
               .pos0 = sequence.planned,
               .n_rows = pick.rows,
+              .n_draft = pick.drafts,
               .tok_off = static_cast<int32_t>(plan.tokens.size()),
               .blk_off = static_cast<int32_t>(plan.blocks.size()),
               .n_blk = blocks_for(end),
               .out_row0 = pick.rows};
-  for (int32_t p = slice.pos0; p < end; ++p) plan.tokens.push_back(token_at(sequence, p));
+  const int32_t known_end = end - pick.drafts;
+  for (int32_t p = slice.pos0; p < known_end; ++p) plan.tokens.push_back(token_at(sequence, p));
+  for (int32_t i = 0; i < pick.drafts; ++i) plan.tokens.push_back(sequence.draft(i).value);
   for (int32_t i = 0; i < slice.n_blk; ++i) {
     plan.blocks.push_back(sequence.blocks[static_cast<size_t>(i)].value);
   }
@@ -66,9 +69,9 @@ Slice slice_of(const Pick& pick, StepPlan& plan) {
     for (int32_t p = first; p < end; ++p) {
       plan.score.push_back(sequence.tokens[static_cast<size_t>(p) + 1].value);
     }
-  } else if (end == sequence.size_planned()) {
+  } else if (known_end == sequence.size_planned()) {
     slice.out = Out::sample;
-    slice.out_row0 = pick.rows - 1;
+    slice.out_row0 = pick.rows - 1 - pick.drafts;
   }
   return slice;
 }
@@ -78,6 +81,7 @@ void take_off(Sequence& sequence, const Slice& slice, size_t index) {
   sequence.planned += slice.n_rows;
   if (slice.out != Out::sample) return;
   ++sequence.pending;
+  sequence.drafting = slice.n_draft > 0;
   sequence.drawn_slice = static_cast<int32_t>(index);
 }
 
@@ -94,10 +98,16 @@ StepPlan build_plan(const StepKey& key, std::span<const Pick> picks, std::vector
   plan.close = std::move(close);
   plan.slices.reserve(picks.size());
   for (const Pick& pick : picks) {
-    TROUPE_CHECK(pick.rows > 0 && pick.rows <= rows_possible(*pick.sequence), pick.rows);
+    TROUPE_CHECK(
+        pick.rows > pick.drafts && pick.rows - pick.drafts <= rows_possible(*pick.sequence),
+        pick.rows, pick.drafts);
     if (!pick.sequence->slot_sent) {
       plan.open.push_back(open_of(*pick.sequence));
       pick.sequence->slot_sent = true;
+    }
+    if (pick.sequence->copy_from && pick.sequence->planned == pick.sequence->prompt_from) {
+      const auto own = static_cast<size_t>(pick.sequence->planned / kBlockPositions);
+      plan.copy.push_back({pick.sequence->copy_from->value, pick.sequence->blocks[own].value});
     }
     plan.slices.push_back(slice_of(pick, plan));
     take_off(*pick.sequence, plan.slices.back(), plan.slices.size() - 1);

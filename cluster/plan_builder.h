@@ -11,10 +11,10 @@
 
 namespace troupe {
 
-/// `rows` rows of this sequence, from its `planned` on.
+/// `rows` rows of this sequence, from its `planned` on; the last `drafts` of them feed guesses.
 struct Pick {
   Sequence* sequence = nullptr;
-  int32_t rows = 0;
+  int32_t rows = 0, drafts = 0;
   bool feeds_prompt = false;  ///< else it draws the next token of an answer
 };
 

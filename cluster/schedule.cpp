@@ -42,7 +42,8 @@ void Schedule::free_slot(Sequence& sequence) {
   sequence.slot_sent = false;
 }
 
-std::vector<Pick> Schedule::pick(Time now, const StepBudget& budget, Ahead ahead) {
+std::vector<Pick> Schedule::pick(Time now, const StepBudget& budget, const Speculation& speculation,
+                                 Ahead ahead) {
   std::vector<Pick> picks;
   picks.reserve(running_.size() + 1);
   int32_t rows_left = config_.rows;
@@ -58,9 +59,37 @@ std::vector<Pick> Schedule::pick(Time now, const StepBudget& budget, Ahead ahead
     picks.push_back(Pick{.sequence = &sequence, .rows = 1});
     --rows_left;
   }
-  const int32_t prompt_rows = budget.prompt_rows(static_cast<int32_t>(picks.size()));
+  if (ahead == Ahead::no) add_drafts(budget, speculation, rows_left, picks);
+  const int32_t decode_rows = config_.rows - rows_left;
+  const int32_t prompt_rows = budget.prompt_rows(decode_rows);
   pick_prompts(now, std::min(rows_left, prompt_rows), picks);
   return picks;
+}
+
+void Schedule::add_drafts(const StepBudget& budget, const Speculation& speculation,
+                          int32_t& rows_left, std::vector<Pick>& picks) {
+  const double cost = budget.extra_row_cost(static_cast<int32_t>(picks.size()));
+  for (Pick& pick : picks) {
+    Sequence& s = *pick.sequence;
+    int32_t drafts = speculation.drafts(s.lookup.match().length, s.drawing(), cost);
+    drafts = std::min({drafts, s.size_max - 1 - s.size(), rows_left});
+    if (drafts <= 0) continue;
+    // A guess takes a block only if one is to be had.
+    const auto held = [&] { return static_cast<int32_t>(s.blocks.size()) * kBlockPositions; };
+    if (s.planned + 1 + drafts > held()) books_.grow(s);
+    pick.drafts = std::clamp(held() - s.planned - 1, 0, drafts);
+    pick.rows += pick.drafts;
+    rows_left -= pick.drafts;
+  }
+}
+
+bool Schedule::wants_drafts(const StepBudget& budget, const Speculation& speculation) const {
+  const double cost = budget.extra_row_cost(static_cast<int32_t>(running_.size()));
+  return std::ranges::any_of(running_, [&](const auto& entry) {
+    const Sequence& s = *entry.second;
+    return !s.left && s.size_planned() < s.size_max &&
+           speculation.drafts(s.lookup.match().length, s.drawing(), cost) > 0;
+  });
 }
 
 void Schedule::pick_prompts(Time now, int32_t rows, std::vector<Pick>& picks) {
@@ -163,6 +192,7 @@ void Schedule::admit(Time now, Room& room, std::vector<Pick>& picks) {
 void Schedule::landed(Sequence& sequence, const Slice& slice, const SliceOut& out) {
   --sequence.flights;
   if (slice.out == Out::sample) --sequence.pending;
+  if (slice.pos0 == sequence.prompt_from) books_.copied(sequence);
   if (sequence.left) return;  // surplus: what it computed is nobody's
   sequence.computed = slice.pos0 + slice.n_rows;
   if (slice.n_draft > 0) {
@@ -229,6 +259,8 @@ void Schedule::check_pinned(const StepPlan& plan) const {
       TROUPE_CHECK(sequence.blocks[static_cast<size_t>(i)].value == block, slice.slot, block);
     }
   }
+  for (const BlockCopy& copy : plan.copy)
+    TROUPE_CHECK(books_.pool().holders(BlockId(copy.src)) > 0, copy.src);
 }
 
 }  // namespace troupe

@@ -43,7 +43,10 @@ class Schedule {
 
   /// For the next step; takes slots and blocks, preempts. Empty when nothing can run, or ahead when
   /// somebody would have to be preempted: that waits until no plan is in flight.
-  std::vector<Pick> pick(Time now, const StepBudget& budget, Ahead ahead);
+  std::vector<Pick> pick(Time now, const StepBudget& budget, const Speculation& speculation,
+                         Ahead ahead);
+  /// Somebody would have drafts if the next plan waited until all tokens are known.
+  bool wants_drafts(const StepBudget& budget, const Speculation& speculation) const;
   /// The plan with this slice of the sequence is done and its tokens are known.
   void landed(Sequence& sequence, const Slice& slice, const SliceOut& out);
 
@@ -67,6 +70,8 @@ class Schedule {
  private:
   using Line = std::map<SequenceOrder, Sequence*>;
   bool has_block_for_next(Sequence& sequence, Ahead ahead);
+  void add_drafts(const StepBudget& budget, const Speculation& speculation, int32_t& rows_left,
+                  std::vector<Pick>& picks);
   Sequence* victim_younger_than(const Sequence& sequence) const;
   void preempt(Sequence& victim);
   /// Rows that prompts may still have in the plan at hand.

@@ -8,7 +8,9 @@
 #include <optional>
 #include <vector>
 
+#include "cluster/draft_index.h"
 #include "cluster/messages.h"
+#include "cluster/speculation.h"
 
 namespace troupe {
 
@@ -37,10 +39,15 @@ struct Sequence {
   Digest root{};
   std::vector<Digest>
       chain;  ///< prefix keys of the full blocks of `tokens`, as far as they were needed
-  std::vector<BlockId> blocks;                 ///< cover [0, computed) at least
-  int32_t computed = 0;                        ///< positions whose KV is in `blocks`
-  int32_t published = 0;                       ///< full blocks offered to the prefix index
-  int32_t prompt_from = 0;                     ///< computed at admission: what a hit gave
+  std::vector<BlockId> blocks;       ///< cover [0, computed) at least
+  int32_t computed = 0;              ///< positions whose KV is in `blocks`
+  int32_t published = 0;             ///< full blocks offered to the prefix index
+  int32_t prompt_from = 0;           ///< computed at admission: what a hit gave
+  std::optional<BlockId> copy_from;  ///< its first own block begins as a copy of this one, which it
+                                     ///< holds until the plan that copies is done
+  Digest end_key{};           ///< of the whole prompt, if it ends inside a block worth a copy
+  bool end_promised = false;  ///< it is going to list that block soon
+  bool end_listed = false;    ///< the block may be copied by others
   int32_t promised_from = 0, promised_to = 0;  ///< full blocks it is going to publish soon
 
   // -- schedule --
@@ -56,6 +63,9 @@ struct Sequence {
   bool drafting = false;    ///< one of them has drafts: where it ends is not known
   bool left = false;        ///< finished, cancelled or replaced: what they still give is dropped
 
+  // -- drafts (Batcher) --
+  DraftIndex lookup;  ///< over `tokens`
+
   // -- answer --
   bool chunk_sent = false;                ///< of this attempt
   int32_t cached_tokens = 0;              ///< hits at the first admission
@@ -63,6 +73,14 @@ struct Sequence {
 
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }
   int32_t answer_size() const { return size() - prompt_size; }
+  Drawing drawing() const {
+    return request.sampling.temperature == 0 ? Drawing::greedy : Drawing::random;
+  }
+  /// Draft `i` of what may follow: what followed the match, again and again if it ends here.
+  TokenId draft(int32_t i) const {
+    const int32_t next = lookup.match().next;
+    return tokens[static_cast<size_t>(next + i % (size() - next))];
+  }
   /// With the tokens that plans in flight are going to draw.
   int32_t size_planned() const { return size() + pending; }
   /// Rows still to plan before the next token can be drawn, with the row that draws it.

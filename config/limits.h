@@ -99,6 +99,14 @@ inline constexpr int kChunkStepFactor = 3;
 /// Of a step that only computes prompts: later requests wait for it, and deadlines are made from
 /// it.
 inline constexpr Duration kStepTimeMax = 250ms;
+/// Known tokens inside a block for which copying it beats computing them anew: a copy costs about
+/// two rows' time.
+inline constexpr int32_t kCopyRowsMin = 4;
+inline constexpr int32_t kDraftsMax = 7;  ///< in one slice: eight rows with the one that is known
+/// Tokens that a kind of match must have foretold, or not, before its drafts are trusted.
+inline constexpr int32_t kDraftTrialsMin = 16;
+inline constexpr size_t kPartialsPerPrefix =
+    8;  ///< blocks behind one prefix that a copy may start from
 inline constexpr int32_t kPromptRowsUnit = 16;  ///< kernels work on so many rows at once
 /// Rows of one prompt before those that came later get most of the room.
 inline constexpr int32_t kPromptTurnRows = 512;

@@ -15,7 +15,7 @@ BatcherConfig two_plans() {
 }
 
 std::vector<TokenId> expected(const Rig& rig, const Enqueue& e) {
-  return reference_answer(e.prompt, e.max_new, rig.config.vocab, e.stop_ids);
+  return reference_answer(e.prompt, e.max_new, rig.words, e.stop_ids);
 }
 
 }  // namespace
@@ -42,7 +42,7 @@ TEST_CASE("batcher: the next plan leaves before the output is read and names the
 TEST_CASE("batcher: what was planned past a stop id is dropped, and its blocks stay until then") {
   Rig rig(two_plans());
   Enqueue e = rig.request(1, prompt_of(14), 50);
-  const auto free_run = reference_answer(e.prompt, 50, rig.config.vocab);
+  const auto free_run = reference_answer(e.prompt, 50, rig.words);
   e.stop_ids = {free_run[2]};
   rig.warm().enqueue(e);
   rig.run_step();

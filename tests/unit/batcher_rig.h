@@ -47,8 +47,11 @@ inline std::vector<TokenId> prompt_of(int32_t size, int32_t first = 1) {
 
 class Rig {
  public:
-  explicit Rig(BatcherConfig c = small_config())
-      : config(c), batcher(c), device(c.kv_blocks, c.max_slots, c.max_rows, c.vocab) {}
+  explicit Rig(BatcherConfig c = small_config(), int32_t loop = 0)
+      : config(c),
+        words{.vocab = c.vocab, .loop = loop},
+        batcher(c),
+        device(c.kv_blocks, c.max_slots, c.max_rows, words) {}
 
   Enqueue request(uint64_t id, std::vector<TokenId> prompt, int32_t max_new) const {
     return Enqueue{.key = {RequestId{0, id}, 0},
@@ -103,6 +106,7 @@ class Rig {
   size_t running() const { return static_cast<size_t>(batcher.status(now).running); }
 
   BatcherConfig config;
+  Words words;
   Batcher batcher;
   PagedDevice device;
   Time now{1s};
