@@ -20,6 +20,9 @@
 
 namespace troupe {
 
+/// How keys and values are kept.
+enum class KvType : uint8_t { f16, int8 };
+
 /// What the rank may use.
 struct Budget {
   int32_t threads = 1;
@@ -28,6 +31,9 @@ struct Budget {
   int32_t max_slots = 0;       ///< open sequences
   int32_t context = 0;         ///< positions a sequence may reach
   Collective* host = nullptr;  ///< null in one-rank groups
+  /// native only: lowest..best "scalar|avx2|avx512|amx"; empty: best of this CPU
+  std::string isa;
+  KvType kv_type = KvType::f16;  ///< native only
 };
 
 struct Capabilities {

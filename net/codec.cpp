@@ -373,6 +373,8 @@ void put(wire::LoadOrder* to, const LoadOrder& from) {
   to->set_oracle_step(from.oracle_step.count());
   to->set_timing_scale(from.timing_scale);
   to->set_queue_max(from.queue_max);
+  to->set_isa(from.isa);
+  to->set_kv_type(static_cast<uint32_t>(from.kv_type));
 }
 LoadOrder take(const wire::LoadOrder& from) {
   LoadOrder to;
@@ -393,6 +395,8 @@ LoadOrder take(const wire::LoadOrder& from) {
   to.oracle_step = Duration(from.oracle_step());
   to.timing_scale = from.timing_scale();
   to.queue_max = from.queue_max();
+  to.isa = from.isa();
+  to.kv_type = take_enum(from.kv_type(), KvType::int8, "KV type");
   return to;
 }
 

@@ -56,7 +56,7 @@ inline std::vector<Message> wire_samples() {
                    {{GroupId(1), "smollm2", "n1", Generation(4), GroupState::suspect, "silent",
                      "/s/g1", Incarnation(15), digest, digest, 2048}}},
       LoadOrder{GroupId(1), Generation(4), 0, "smollm2", "/m.gguf", "torch", 1, 1, 2, 2048, 512,
-                512, 64, 1 << 20, 4096, 5ms, 2.5},
+                512, 64, 1 << 20, "avx2", KvType::int8, 4096, 5ms, 2.5},
       AbortOrder{GroupId(1), Generation(4)},
       DrainOrder{30s},
       LoadReport{GroupId(1), Generation(4), 0, false, error, digest, digest, 2048, 512,
