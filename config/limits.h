@@ -134,6 +134,9 @@ inline constexpr size_t kMetadataStringBytesMax = 16 * kMiB;
 inline constexpr size_t kMetadataArrayMax = 4'194'304;
 inline constexpr size_t kTensorsMax = 65'536;
 inline constexpr size_t kShardFilesMax = 1'024;
+inline constexpr size_t kWeightsIdsMax = 64;  ///< models a user keeps in use; 13 KB of file
+/// A file changed more recently may change again without another time stamp.
+inline constexpr Duration kFileSettles = 2s;
 inline constexpr int64_t kJsonFileBytesMax =
     64 * kMiB;  ///< tokenizer.json of a 256k vocabulary is 30 MB
 inline constexpr int32_t kLayersMax = 1'024, kHeadsMax = 1'024, kHeadDimMax = 1'024;
