@@ -12,18 +12,27 @@ bool within(int64_t offset, int64_t count, size_t size) {
   return offset >= 0 && count >= 0 && offset + count <= static_cast<int64_t>(size);
 }
 
-bool answers(const Slice& asked, const SliceOut& got, const StepOutput& output, int32_t vocab) {
-  const int32_t rows = asked.out == Out::none ? 0 : asked.n_rows - asked.out_row0;
+bool answers(const StepPlan& plan, const Slice& asked, const SliceOut& got,
+             const StepOutput& output, int32_t vocab) {
+  const int32_t wanted = asked.out == Out::none ? 0 : asked.n_rows - asked.out_row0;
+  const int32_t rows = asked.out == Out::sample ? got.n_tokens : wanted;
   if (got.slot != asked.slot || !within(got.top_off, int64_t{rows} * got.n_top, output.top.size()))
     return false;
   if (asked.out == Out::score) return within(got.score_off, rows, output.scores.size());
   if (asked.out != Out::sample) return true;
-  if (got.n_tokens != rows || !within(got.tok_off, rows, output.tokens.size()) ||
+  if (rows < wanted - asked.n_draft || rows > wanted ||
+      !within(got.tok_off, rows, output.tokens.size()) ||
       !within(got.tok_off, rows, output.logprob.size())) {
     return false;
   }
-  const int32_t token = output.tokens[static_cast<size_t>(got.tok_off)];
-  return token >= 0 && token < vocab;
+  for (int32_t i = 0; i < rows; ++i) {
+    const int32_t token = output.tokens[static_cast<size_t>(got.tok_off + i)];
+    if (token < 0 || token >= vocab) return false;
+    // All but the last one are drafts that were right, and the last one is not.
+    const bool more = next_row_counts(plan, asked, asked.out_row0 + i, token);
+    if (asked.n_draft > 0 && more != (i + 1 < rows)) return false;
+  }
+  return true;
 }
 
 LogProbs logprobs_of(float logprob, const StepOutput& output, int32_t offset, int32_t count) {
@@ -63,7 +72,7 @@ Result<void> check_output(const StepPlan& plan, const StepOutput& output, int32_
                   fmt::format("Step {} gave logits that are not finite: the group starts anew.",
                               plan.key.step));
     }
-    if (!answers(plan.slices[i], output.slices[i], output, vocab)) {
+    if (!answers(plan, plan.slices[i], output.slices[i], output, vocab)) {
       return fail(
           ErrorCode::internal,
           fmt::format(
@@ -91,16 +100,20 @@ TokenChunk apply_output(Sequence& sequence, const StepPlan& plan, const StepOutp
                       got.top_off + row * got.n_top, got.n_top));
     }
   } else if (asked.out == Out::sample) {
-    const auto at = static_cast<size_t>(got.tok_off);
-    const TokenId token(output.tokens[at]);
-    if (is_stop(sequence, token)) {
-      chunk.finish = Finish::stop;
-    } else {
+    for (int32_t i = 0; i < got.n_tokens && chunk.finish == Finish::none; ++i) {
+      const auto at = static_cast<size_t>(got.tok_off + i);
+      const TokenId token(output.tokens[at]);
+      if (is_stop(sequence, token)) {
+        chunk.finish = Finish::stop;
+        break;
+      }
       sequence.tokens.push_back(token);
       chunk.tokens.push_back(token);
       if (sequence.request.sampling.n_logprobs >= 0) {
-        chunk.logprobs.push_back(logprobs_of(output.logprob[at], output, got.top_off, got.n_top));
+        chunk.logprobs.push_back(
+            logprobs_of(output.logprob[at], output, got.top_off + i * got.n_top, got.n_top));
       }
+      chunk.finish = finish_of(sequence);
     }
   }
   if (chunk.finish == Finish::none) chunk.finish = finish_of(sequence);

@@ -45,6 +45,8 @@ Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
   plan.canary = d.canary;
   plan.budget.threads = order.threads > 0 ? order.threads : machine.cores;
   plan.budget.max_rows = order.max_rows > 0 ? order.max_rows : d.max_rows;
+  plan.budget.isa = order.isa;
+  plan.budget.kv_type = order.kv_type;
   plan.budget.max_slots = order.max_slots > 0 ? order.max_slots : d.max_slots;
   plan.prefill_chunk = std::min(plan.prefill_chunk, plan.budget.max_rows);
   if (order.context > spec.context)

@@ -16,6 +16,7 @@
 #include "config/ids.h"
 #include "config/result.h"
 #include "config/time.h"
+#include "model/partition.h"
 #include "model/step.h"
 
 namespace troupe {
@@ -144,6 +145,9 @@ struct GroupStatus {
   int32_t blocks_used = 0, blocks_total = 0, blocks_cached = 0;
   uint64_t preemptions = 0, prefix_queries = 0,
            prefix_hits = 0;  ///< hits in tokens, as are queries
+  uint64_t drafted = 0, drafts_right = 0;  ///< tokens put to the test by speculation, and right ones
+  std::array<uint64_t, 4> phase_us{};  ///< of all steps: see StepOutput::phase_us
+  int32_t prompt_rows = 0;             ///< a step may have now, beside those that decode
   bool draining = false;
   bool operator==(const GroupStatus&) const = default;
 };
@@ -224,7 +228,9 @@ struct LoadOrder {
   std::string model, source, backend;
   int32_t tensor_parallel = 1, pipeline_parallel = 1;
   int32_t threads = 1, context = 0, kv_blocks = 0, max_rows = 0, max_slots = 0;
-  int64_t kv_memory = 0;   ///< bytes; 0: automatic
+  int64_t kv_memory = 0;  ///< bytes; 0: automatic
+  std::string isa;        ///< as Budget::isa
+  KvType kv_type = KvType::f16;
   int64_t queue_max = 0;   ///< sequences the batcher lets wait
   Duration oracle_step{};  ///< oracle backend only: modelled time of a step
   double timing_scale = 1;
@@ -291,7 +297,7 @@ struct ProcessReport {
   std::vector<ActorReport> actors;
   std::vector<GroupStatus> groups;  ///< of the batcher, if this process has one
   int32_t requests_running = 0;     ///< of a router
-  bool serving = false;              ///< of a router: readyz would say yes
+  bool serving = false;             ///< of a router: readyz would say yes
   std::string describe;             ///< backend line of a shard
   bool operator==(const ProcessReport&) const = default;
 };

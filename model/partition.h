@@ -20,6 +20,9 @@
 
 namespace troupe {
 
+/// How keys and values are kept.
+enum class KvType : uint8_t { f16, int8 };
+
 /// What the rank may use.
 struct Budget {
   int32_t threads = 1;
@@ -28,6 +31,9 @@ struct Budget {
   int32_t max_slots = 0;       ///< open sequences
   int32_t context = 0;         ///< positions a sequence may reach
   Collective* host = nullptr;  ///< null in one-rank groups
+  /// native only: lowest..best "scalar|avx2|avx512|amx"; empty: best of this CPU
+  std::string isa;
+  KvType kv_type = KvType::f16;  ///< native only
 };
 
 struct Capabilities {
@@ -59,7 +65,9 @@ class Partition {
                                     const PartitionPlan& plan, int rank, const Budget& budget) = 0;
   /// At most 1 + pipeline depth in flight. The plan must outlive the wait() for it. Blocks and
   /// slots it names stay pinned until then. Plans must follow each other by `key` (step + 1,
-  /// prev_hash).
+  /// prev_hash). Plans run one after another in this order, so a plan may name blocks and tokens
+  /// that the one before it is still going to write; a Partition looks at a plan (PlanCheck::admit)
+  /// only when the output of the one before it exists. Drafts: see Slice.
   virtual Ticket submit(const StepPlan& plan) = 0;
   /// Blocks until the step is done; the output is valid until the next wait(). null on ranks that
   /// are not the head. Errors: aborted, deadline_exceeded, internal; after any of them the

@@ -1,7 +1,9 @@
 #include "model/plan_check.h"
 
 #include <algorithm>
-#include <unordered_set>
+#include <utility>
+
+#include "config/check.h"
 
 namespace troupe {
 
@@ -20,25 +22,34 @@ bool within(int64_t offset, int64_t count, size_t size) {
 
 }  // namespace
 
-PlanCheck::PlanCheck(const Budget& budget, int32_t vocab) : budget_(budget), vocab_(vocab) {}
+PlanCheck::PlanCheck(const Budget& budget, int32_t vocab)
+    : budget_(budget),
+      vocab_(vocab),
+      slots_(static_cast<size_t>(budget.max_slots)),
+      written_(static_cast<size_t>(budget.kv_blocks)) {}
 
 Result<void> PlanCheck::admit(const StepPlan& plan) {
   if (auto ok = check_key(plan); !ok) return ok;
   if (auto ok = check_slots(plan); !ok) return ok;
   int64_t rows = 0;
-  std::unordered_set<int32_t> slots;
+  ++checks_;
   for (const Slice& slice : plan.slices) {
     if (auto ok = check_slice(plan, slice); !ok) return ok;
     if (auto ok = check_outputs(plan, slice); !ok) return ok;
-    if (!slots.insert(slice.slot).second)
+    if (auto ok = check_drafts(plan, slice); !ok) return ok;
+    if (std::exchange(slots_[static_cast<size_t>(slice.slot)].named, checks_) == checks_)
       return broken("slot " + text(slice.slot) + " stands in two slices");
     rows += slice.n_rows;
   }
   if (rows > budget_.max_rows)
     return broken(text(rows) + " rows are more than the " + text(budget_.max_rows) + " allowed");
+  if (auto ok = check_copies(plan); !ok) return ok;
   if (auto ok = check_blocks(plan); !ok) return ok;
-  for (const Slice& slice : plan.slices)
-    open_[slice.slot].next_position = slice.pos0 + slice.n_rows;
+  draft_from_.clear();
+  for (const Slice& slice : plan.slices) {
+    slots_[static_cast<size_t>(slice.slot)].next_position = slice.pos0 + slice.n_rows;
+    draft_from_.push_back(slice.n_draft == 0 ? -1 : slice.pos0 + slice.out_row0);
+  }
   started_ = true;
   last_key_ = plan.key;
   last_hash_ = plan.hash;
@@ -62,12 +73,16 @@ Result<void> PlanCheck::check_key(const StepPlan& plan) const {
 }
 
 Result<void> PlanCheck::check_slots(const StepPlan& plan) {
-  for (int32_t slot : plan.close)
-    if (open_.erase(slot) == 0) return broken("closes slot " + text(slot) + ", which is not open");
+  const auto exists = [&](int32_t slot) { return slot >= 0 && slot < budget_.max_slots; };
+  for (int32_t slot : plan.close) {
+    if (!exists(slot) || !slots_[static_cast<size_t>(slot)].open)
+      return broken("closes slot " + text(slot) + ", which is not open");
+    slots_[static_cast<size_t>(slot)] = Slot{};
+  }
   for (const SlotOpen& open : plan.open) {
-    if (open.slot < 0 || open.slot >= budget_.max_slots)
+    if (!exists(open.slot))
       return broken("opens slot " + text(open.slot) + " of " + text(budget_.max_slots));
-    if (!open_.emplace(open.slot, Slot{}).second)
+    if (std::exchange(slots_[static_cast<size_t>(open.slot)].open, true))
       return broken("opens slot " + text(open.slot) + ", which is open already");
     if (open.adapter != 0 || open.grammar != 0)
       return broken("slot " + text(open.slot) +
@@ -83,109 +98,137 @@ Result<void> PlanCheck::check_slots(const StepPlan& plan) {
 }
 
 Result<void> PlanCheck::check_slice(const StepPlan& plan, const Slice& slice) const {
-  const std::string who = "slot " + text(slice.slot) + " ";
-  const auto slot = open_.find(slice.slot);
-  if (slot == open_.end()) return broken(who + "is not open");
-  if (slice.n_rows < 1 || slice.pos0 < 0) return broken(who + "has no rows or a negative position");
-  if (slice.n_draft != 0) return broken(who + "has speculative rows, and none are served");
+  // Built only when something is wrong.
+  const auto who = [&] { return "slot " + text(slice.slot) + " "; };
+  if (slice.slot < 0 || slice.slot >= budget_.max_slots ||
+      !slots_[static_cast<size_t>(slice.slot)].open)
+    return broken(who() + "is not open");
+  if (slice.n_rows < 1 || slice.pos0 < 0)
+    return broken(who() + "has no rows or a negative position");
   const int64_t end = int64_t{slice.pos0} + slice.n_rows;
   if (end > budget_.context)
-    return broken(who + "reaches position " + text(end) + " of " + text(budget_.context));
-  const int32_t expected = slot->second.next_position;
+    return broken(who() + "reaches position " + text(end) + " of " + text(budget_.context));
+  const int32_t expected = slots_[static_cast<size_t>(slice.slot)].next_position;
   if (expected >= 0 && slice.pos0 != expected)
-    return broken(who + "goes on at position " + text(slice.pos0) + " instead of " +
+    return broken(who() + "goes on at position " + text(slice.pos0) + " instead of " +
                   text(expected));
   if (!within(slice.blk_off, slice.n_blk, plan.blocks.size()))
-    return broken(who + "has a block table outside the plan");
+    return broken(who() + "has a block table outside the plan");
   if (int64_t{slice.n_blk} * kBlockPositions < end)
-    return broken(who + "has " + text(slice.n_blk) + " blocks for " + text(end) + " positions");
+    return broken(who() + "has " + text(slice.n_blk) + " blocks for " + text(end) + " positions");
   for (int32_t i = 0; i < slice.n_blk; ++i) {
     const int32_t block = plan.blocks[static_cast<size_t>(slice.blk_off + i)];
-    if (block < 0 || block >= budget_.kv_blocks)
-      return broken(who + "names block " + text(block) + " of " + text(budget_.kv_blocks));
+    if (!is_block(block))
+      return broken(who() + "names block " + text(block) + " of " + text(budget_.kv_blocks));
   }
   if (!within(slice.tok_off, slice.n_rows, plan.tokens.size()))
-    return broken(who + "has tokens outside the plan");
+    return broken(who() + "has tokens outside the plan");
   for (int32_t i = 0; i < slice.n_rows; ++i) {
     const int32_t token = plan.tokens[static_cast<size_t>(slice.tok_off + i)];
     if (token >= vocab_)
-      return broken(who + "feeds token " + text(token) + ", which does not exist");
+      return broken(who() + "feeds token " + text(token) + ", which does not exist");
     if (token >= 0) continue;
     const auto row = static_cast<size_t>(-1 - int64_t{token});
     if (row >= last_tokens_.size() || last_tokens_[row] < 0)
-      return broken(who + "refers to slice " + text(static_cast<int64_t>(row)) +
-                    " of the step before, which sampled nothing");
+      return broken(who() + "refers to slice " + text(static_cast<int64_t>(row)) +
+                    " of the step before, which sampled nothing to refer to");
   }
+  return {};
+}
+
+Result<void> PlanCheck::check_drafts(const StepPlan& plan, const Slice& slice) const {
+  if (slice.n_draft == 0) return {};
+  const auto who = [&] { return "slot " + text(slice.slot) + " "; };
+  if (slice.n_draft < 0 || slice.n_draft >= slice.n_rows)
+    return broken(who() + "has " + text(slice.n_draft) + " drafts in " + text(slice.n_rows) +
+                  " rows");
+  if (slice.out != Out::sample || slice.out_row0 != slice.n_rows - 1 - slice.n_draft)
+    return broken(who() + "has drafts whose rows are not those it samples");
+  for (int32_t i = 0; i < slice.n_rows; ++i)
+    if (plan.tokens[static_cast<size_t>(slice.tok_off + i)] < 0)
+      return broken(who() + "has drafts behind a token that is not known yet");
   return {};
 }
 
 Result<void> PlanCheck::check_outputs(const StepPlan& plan, const Slice& slice) const {
-  const std::string who = "slot " + text(slice.slot) + " ";
-  if (slice.out == Out::pooled) return broken(who + "wants pooled output of a decoder");
+  const auto who = [&] { return "slot " + text(slice.slot) + " "; };
+  if (slice.out == Out::pooled) return broken(who() + "wants pooled output of a decoder");
   if (slice.out_row0 < 0 || slice.out_row0 > slice.n_rows)
-    return broken(who + "wants output from row " + text(slice.out_row0) + " of " +
+    return broken(who() + "wants output from row " + text(slice.out_row0) + " of " +
                   text(slice.n_rows));
   if (slice.out != Out::score) return {};
   const int32_t wanted = slice.n_rows - slice.out_row0;
   if (!within(slice.score_off, wanted, plan.score.size()))
-    return broken(who + "has score tokens outside the plan");
+    return broken(who() + "has score tokens outside the plan");
   for (int32_t i = 0; i < wanted; ++i) {
     const int32_t token = plan.score[static_cast<size_t>(slice.score_off + i)];
     if (token < 0 || token >= vocab_)
-      return broken(who + "scores token " + text(token) + ", which does not exist");
+      return broken(who() + "scores token " + text(token) + ", which does not exist");
   }
   return {};
 }
 
-Result<void> PlanCheck::check_blocks(const StepPlan& plan) const {
-  for (const BlockCopy& copy : plan.copy)
+Result<void> PlanCheck::check_copies(const StepPlan& plan) {
+  for (const BlockCopy& copy : plan.copy) {
     for (int32_t block : {copy.src, copy.dst})
-      if (block < 0 || block >= budget_.kv_blocks)
+      if (!is_block(block))
         return broken("copies block " + text(block) + " of " + text(budget_.kv_blocks));
+    for (const BlockCopy& other : plan.copy)
+      if (&other != &copy && other.dst == copy.dst)
+        return broken("copies two blocks into block " + text(copy.dst));
+    for (const BlockCopy& other : plan.copy)
+      if (other.dst == copy.src)
+        return broken("copies block " + text(copy.src) + " and writes it by a copy");
+  }
+  return {};
+}
+
+Result<void> PlanCheck::check_blocks(const StepPlan& plan) {
   // Written blocks must belong to one slice alone in this step: nobody else may even read them.
-  std::unordered_map<int32_t, size_t> writer;
-  const auto first_written = [](const Slice& s) { return s.pos0 / kBlockPositions; };
-  const auto end_written = [](const Slice& s) {
-    return (s.pos0 + s.n_rows - 1) / kBlockPositions + 1;
+  const auto block_of = [&](const Slice& slice, int32_t i) {
+    return plan.blocks[static_cast<size_t>(slice.blk_off + i)];
   };
-  for (size_t i = 0; i < plan.slices.size(); ++i) {
-    const Slice& slice = plan.slices[i];
-    for (int32_t b = first_written(slice); b < end_written(slice); ++b) {
-      const int32_t block = plan.blocks[static_cast<size_t>(slice.blk_off + b)];
-      if (!writer.emplace(block, i).second)
+  const auto first_written = [](const Slice& s) { return s.pos0 / kBlockPositions; };
+  for (const Slice& slice : plan.slices) {
+    const int32_t end = (slice.pos0 + slice.n_rows - 1) / kBlockPositions + 1;
+    for (int32_t b = first_written(slice); b < end; ++b) {
+      const int32_t block = block_of(slice, b);
+      if (std::exchange(written_[static_cast<size_t>(block)], checks_) == checks_)
         return broken("block " + text(block) + " is written twice in one step");
     }
   }
-  for (size_t i = 0; i < plan.slices.size(); ++i) {
-    const Slice& slice = plan.slices[i];
-    for (int32_t b = 0; b < first_written(slice); ++b) {
-      const int32_t block = plan.blocks[static_cast<size_t>(slice.blk_off + b)];
-      if (writer.contains(block))
-        return broken("block " + text(block) + " is read by slot " + text(slice.slot) +
+  for (const Slice& slice : plan.slices)
+    for (int32_t b = 0; b < first_written(slice); ++b)
+      if (written_[static_cast<size_t>(block_of(slice, b))] == checks_)
+        return broken("block " + text(block_of(slice, b)) + " is read by slot " + text(slice.slot) +
                       " and written in the same step");
-    }
-  }
   return {};
 }
 
 void PlanCheck::produced(const StepOutput& output) {
   last_tokens_.clear();
-  for (const SliceOut& slice : output.slices)
+  TROUPE_CHECK(output.slices.size() == draft_from_.size());
+  for (size_t i = 0; i < output.slices.size(); ++i) {
+    const SliceOut& slice = output.slices[i];
+    const bool drafted = draft_from_[i] >= 0;
     last_tokens_.push_back(
-        slice.n_tokens == 0
+        slice.n_tokens == 0 || drafted
             ? -1
             : output.tokens[static_cast<size_t>(slice.tok_off + slice.n_tokens - 1)]);
+    if (drafted)
+      slots_[static_cast<size_t>(slice.slot)].next_position = draft_from_[i] + slice.n_tokens;
+  }
 }
 
-std::vector<int32_t> PlanCheck::resolved_tokens(const StepPlan& plan) const {
-  std::vector<int32_t> tokens = plan.tokens;
-  for (int32_t& token : tokens)
+const std::vector<int32_t>& PlanCheck::resolved_tokens(const StepPlan& plan) {
+  resolved_.assign(plan.tokens.begin(), plan.tokens.end());
+  for (int32_t& token : resolved_)
     if (token < 0) {
       const auto row = static_cast<size_t>(-1 - int64_t{token});
       // Tokens that no slice names are not checked and not read.
       token = row < last_tokens_.size() ? last_tokens_[row] : 0;
     }
-  return tokens;
+  return resolved_;
 }
 
 }  // namespace troupe

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "config/result.h"
@@ -19,34 +18,47 @@ class PlanCheck {
   PlanCheck() = default;
   PlanCheck(const Budget& budget, int32_t vocab);
 
-  /// Order of keys, slots opened and closed, tables that cover their rows, blocks, tokens and
-  /// references in range, no block written by two slices. The error (internal) says which slice and
-  /// what. Remembers the plan as the last one when it is sound.
+  /// Order of keys, slots opened and closed, tables that cover their rows, blocks, tokens, drafts
+  /// and references in range, no block written by two slices. The error (internal) says which slice
+  /// and what. Remembers the plan as the last one when it is sound. Call it after produced() of the
+  /// plan before. Allocates nothing once warm.
   Result<void> admit(const StepPlan& plan);
-  /// After each step: which slices of `output` may be referred to by the next plan of the lane.
+  /// After each step: which slices of `output` may be referred to by the next plan of the lane, and
+  /// where slices with drafts go on.
   void produced(const StepOutput& output);
 
   /// Literal token ids of the plan's rows: references replaced by what the previous step sampled.
-  /// Only for an admitted plan, before produced().
-  std::vector<int32_t> resolved_tokens(const StepPlan& plan) const;
+  /// Only for an admitted plan; valid until the next call.
+  const std::vector<int32_t>& resolved_tokens(const StepPlan& plan);
 
  private:
   Result<void> check_key(const StepPlan& plan) const;
   Result<void> check_slots(const StepPlan& plan);
   Result<void> check_slice(const StepPlan& plan, const Slice& slice) const;
+  Result<void> check_drafts(const StepPlan& plan, const Slice& slice) const;
   Result<void> check_outputs(const StepPlan& plan, const Slice& slice) const;
-  Result<void> check_blocks(const StepPlan& plan) const;
+  Result<void> check_copies(const StepPlan& plan);
+  Result<void> check_blocks(const StepPlan& plan);
+  bool is_block(int32_t block) const { return block >= 0 && block < budget_.kv_blocks; }
 
   struct Slot {
+    bool open = false;
     int32_t next_position = -1;  ///< where its next slice must start; -1 before the first
+    uint64_t named = 0;          ///< the last check whose plan had a slice of it
   };
   Budget budget_;
   int32_t vocab_ = 0;
-  std::unordered_map<int32_t, Slot> open_;
+  std::vector<Slot> slots_;
+  std::vector<uint64_t> written_;  ///< by block: the last check whose plan writes it
+  uint64_t checks_ = 0;            ///< marks in named and written_ are of this check if equal to it
   bool started_ = false;
   StepKey last_key_;
   uint64_t last_hash_ = 0;
-  std::vector<int32_t> last_tokens_;  ///< of slice r of the previous output; -1 if it sampled none
+  std::vector<int32_t>
+      last_tokens_;  ///< of slice r of the previous output; -1: not to be referred to
+  std::vector<int32_t> draft_from_;  ///< of slice r of the last plan: position of its first drawn
+                                     ///< token; -1: it has no drafts
+  std::vector<int32_t> resolved_;
 };
 
 }  // namespace troupe

@@ -32,15 +32,28 @@ enum class Out : uint8_t {
 };
 
 /// One sequence in one step: `n_rows` consecutive absolute positions from `pos0`.
+///
+/// Drafts (n_draft = k > 0) are guesses of what the model will say, checked in the same step. Then
+/// out is `sample`, out_row0 = n_rows - 1 - k, all tokens of the slice are literal ids, and the
+/// last k of them are the drafts. The device draws at output row 0 and goes on to the next output
+/// row while the token drawn equals the draft that is fed there (next_row_counts), so it gives 1 to
+/// k + 1 tokens: the drafts that were right and one more. Each draw is what a step of its own would
+/// have drawn: SamplerSlot::draw at the row's absolute position + 1, then SamplerSlot::accept,
+/// before the next row's draw. Rows behind the first wrong draft count for nothing: no draw, no
+/// accept, no output, no flag. Their KV is written and worthless; the sequence's next slice starts
+/// at pos0 + out_row0 + n_tokens and writes over it. The batcher never publishes such positions,
+/// and no plan may refer to the output of a slice with drafts or name its slot before that output
+/// is read.
 struct Slice {
   int32_t slot = 0;     ///< dense; sampler state hangs on it (SlotOpen)
   int32_t pos0 = 0;     ///< absolute position of row 0
   int32_t n_rows = 0;   ///< >= 1
-  int32_t n_draft = 0;  ///< the last n_draft rows are speculative
+  int32_t n_draft = 0;  ///< the last n_draft rows feed drafts
   int32_t tok_off = 0;  ///< into StepPlan::tokens; a value >= 0 is an id, -1-r is the token sampled
-                        ///< in slice r's last output row of this lane's previous StepOutput
-  int32_t blk_off = 0;   ///< into StepPlan::blocks
-  int32_t n_blk = 0;     ///< the table covers [0, pos0 + n_rows); 0 for encoders
+                        ///< in slice r's last output row of this lane's previous StepOutput;
+                        ///< slice r has no drafts
+  int32_t blk_off = 0;  ///< into StepPlan::blocks
+  int32_t n_blk = 0;    ///< the table covers [0, pos0 + n_rows); 0 for encoders
   int32_t out_row0 = 0;  ///< rows out_row0..n_rows-1 give output (== n_rows: none)
   Out out = Out::none;
   int32_t score_off = 0;  ///< Out::score: into StepPlan::score, one token id per output row
@@ -87,6 +100,12 @@ struct StepPlan {
 /// Deterministic over the contents (config/mix.h).
 uint64_t hash_of(const StepPlan& plan);
 
+/// Out::sample: whether the output row behind `row` gives a token too, now that `row` drew `drawn`.
+inline bool next_row_counts(const StepPlan& plan, const Slice& slice, int32_t row, int32_t drawn) {
+  if (row + 1 >= slice.n_rows) return false;
+  return slice.n_draft == 0 || plan.tokens[static_cast<size_t>(slice.tok_off + row + 1)] == drawn;
+}
+
 enum SliceFlag : uint32_t {
   kNonfinite = 1,    ///< a logit was NaN or infinite: a fault of the generation, never a token
   kGrammarDead = 2,  ///< no token is allowed
@@ -99,7 +118,7 @@ struct TokenLogprob {
 };
 
 /// What one slice gave. `top` rows: n_logprobs alternatives for each token of the slice, best
-/// first.
+/// first. With drafts: n_tokens is 1 + the drafts that were right; nothing of later rows.
 struct SliceOut {
   int32_t slot = 0;
   int32_t n_tokens = 0, tok_off = 0;  ///< into StepOutput::tokens and ::logprob (Out::sample)
@@ -118,6 +137,8 @@ struct StepOutput {
   std::vector<float> logprob;  ///< of the drawn token, from raw logits
   std::vector<TokenLogprob> top;
   std::vector<float> pooled, scores;
+  /// Microseconds: 0 prepare and embed, 1 layers, 2 head, 3 sampling; what is not told apart counts
+  /// with the layers. The others are 0.
   std::array<uint32_t, 8> phase_us{};
 };
 

@@ -77,7 +77,7 @@ Result<const StepOutput*> OraclePartition::wait(Ticket ticket, Duration timeout)
 
 Result<void> OraclePartition::run(const StepPlan& plan) {
   if (auto ok = check_.admit(plan); !ok) return ok;
-  tokens_ = check_.resolved_tokens(plan);
+  const std::vector<int32_t>& tokens = check_.resolved_tokens(plan);
   for (const SlotOpen& open : plan.open)
     n_logprobs_[static_cast<size_t>(open.slot)] = open.n_logprobs;
   for (const BlockCopy& copy : plan.copy) kv_.copy(copy);
@@ -85,12 +85,13 @@ Result<void> OraclePartition::run(const StepPlan& plan) {
   output_.key = plan.key;
   output_.plan_hash = plan.hash;
   for (const Slice& slice : plan.slices)
-    if (auto ok = run_slice(plan, slice); !ok) return ok;
+    if (auto ok = run_slice(plan, slice, tokens); !ok) return ok;
   check_.produced(output_);
   return {};
 }
 
-Result<void> OraclePartition::run_slice(const StepPlan& plan, const Slice& slice) {
+Result<void> OraclePartition::run_slice(const StepPlan& plan, const Slice& slice,
+                                        std::span<const int32_t> tokens) {
   const std::span<const int32_t> table(plan.blocks.data() + slice.blk_off,
                                        static_cast<size_t>(slice.n_blk));
   const auto start = kv_.state_before(table, slice.pos0, oracle_root(options_.model_seed));
@@ -101,11 +102,16 @@ Result<void> OraclePartition::run_slice(const StepPlan& plan, const Slice& slice
   out.top_off = static_cast<int32_t>(output_.top.size());
   out.score_off = static_cast<int32_t>(output_.scores.size());
   uint64_t state = *start;
+  bool counts = true;
   for (int32_t row = 0; row < slice.n_rows; ++row) {
     const uint64_t before = state;
-    state = oracle_extend(state, tokens_[static_cast<size_t>(slice.tok_off + row)]);
+    state = oracle_extend(state, tokens[static_cast<size_t>(slice.tok_off + row)]);
     kv_.write(table, slice.pos0 + row, before, state);
-    if (row >= slice.out_row0) give_output(slice, state, out);
+    // Rows behind a wrong draft fill KV that the next slice writes over.
+    if (row >= slice.out_row0 && counts) {
+      give_output(slice, state, out);
+      counts = slice.out != Out::sample || next_row_counts(plan, slice, row, output_.tokens.back());
+    }
   }
   output_.slices.push_back(out);
   return {};

@@ -3,6 +3,7 @@
 // whatever the batch.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "model/oracle/hash_kv.h"
@@ -45,7 +46,8 @@ class OraclePartition final : public Partition {
 
  private:
   Result<void> run(const StepPlan& plan);
-  Result<void> run_slice(const StepPlan& plan, const Slice& slice);
+  /// `tokens`: of the plan, references resolved.
+  Result<void> run_slice(const StepPlan& plan, const Slice& slice, std::span<const int32_t> tokens);
   void give_output(const Slice& slice, uint64_t state, SliceOut& out);
   Result<void> check_image(BlockId block, const BlockImage& image) const;
 
@@ -55,7 +57,6 @@ class OraclePartition final : public Partition {
   PlanCheck check_;
   HashKv kv_;
   std::vector<int32_t> n_logprobs_;  ///< by slot
-  std::vector<int32_t> tokens_;      ///< of the running plan, references resolved
   StepOutput output_;
 };
 

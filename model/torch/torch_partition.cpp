@@ -130,7 +130,7 @@ Result<void> TorchPartition::run(const StepPlan& plan, Duration timeout) {
   open_and_close(plan);
   for (const BlockCopy& copy : plan.copy) decoder_->kv().copy(copy);
 
-  const std::vector<int32_t> resolved = check_.resolved_tokens(plan);
+  const std::vector<int32_t>& resolved = check_.resolved_tokens(plan);
   std::vector<int32_t> tokens;
   std::vector<SequenceRows> sequences;
   for (const Slice& slice : plan.slices) {
@@ -158,8 +158,8 @@ Result<void> TorchPartition::run(const StepPlan& plan, Duration timeout) {
   const auto us = [](Clock::duration d) {
     return static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(d).count());
   };
-  output_.phase_us[0] = us(computed - start);
-  output_.phase_us[1] = us(Clock::now() - computed);
+  output_.phase_us[1] = us(computed - start);
+  output_.phase_us[2] = us(Clock::now() - computed);
   return {};
 }
 
@@ -191,6 +191,7 @@ void TorchPartition::produce(const StepPlan& plan) {
   }
   const auto vocab = static_cast<size_t>(spec_.vocab);
   size_t next_slice = 0;
+  size_t ended_slice = plan.slices.size();  // whose draft was wrong: its later rows count no more
   const auto begin_slices_until = [&](size_t slice) {
     for (; next_slice <= slice && next_slice < plan.slices.size(); ++next_slice) {
       SliceOut out;
@@ -207,8 +208,11 @@ void TorchPartition::produce(const StepPlan& plan) {
     for (size_t i = 0; i < count; ++i) {
       const Wanted& w = wanted[at + i];
       begin_slices_until(w.slice);
-      answer_row(plan.slices[w.slice], output_.slices[w.slice], w.row, w.score_token,
-                 {logits + i * vocab, vocab});
+      if (w.slice == ended_slice) continue;
+      const Slice& slice = plan.slices[w.slice];
+      answer_row(slice, output_.slices[w.slice], w.row, w.score_token, {logits + i * vocab, vocab});
+      if (slice.n_draft > 0 && !next_row_counts(plan, slice, w.row, output_.tokens.back()))
+        ended_slice = w.slice;
     }
   }
   begin_slices_until(plan.slices.size());

@@ -17,8 +17,9 @@ struct Piece {
   std::vector<int32_t> tokens;  ///< negative: as in Slice::tok_off
   std::vector<int32_t> table;
   Out out = Out::sample;
-  int32_t out_row0 = -1;         ///< -1: the last row only
+  int32_t out_row0 = -1;         ///< -1: the last row that is no draft, and the drafts
   std::vector<int32_t> score{};  ///< Out::score
+  int32_t n_draft = 0;           ///< the last tokens are drafts
 };
 
 class StepDriver {
@@ -48,7 +49,8 @@ class StepDriver {
     slice.blk_off = static_cast<int32_t>(plan.blocks.size());
     slice.n_blk = static_cast<int32_t>(piece.table.size());
     slice.out = piece.out;
-    slice.out_row0 = piece.out_row0 >= 0 ? piece.out_row0 : slice.n_rows - 1;
+    slice.n_draft = piece.n_draft;
+    slice.out_row0 = piece.out_row0 >= 0 ? piece.out_row0 : slice.n_rows - 1 - slice.n_draft;
     slice.score_off = static_cast<int32_t>(plan.score.size());
     plan.tokens.insert(plan.tokens.end(), piece.tokens.begin(), piece.tokens.end());
     plan.blocks.insert(plan.blocks.end(), piece.table.begin(), piece.table.end());

@@ -55,6 +55,8 @@ TEST_CASE(
   CHECK(p.budget.max_slots == 64);
   CHECK(p.prefill_chunk == 128);
   CHECK(p.canary == 5s);
+  CHECK(p.budget.isa.empty());
+  CHECK(p.budget.kv_type == KvType::f16);
   CHECK(p.budget.context == 2048);
   CHECK(p.budget.kv_blocks == (kGiB - kWeights) / 4 / kBlock);
   CHECK(p.kv_bytes == p.budget.kv_blocks * kBlock);
@@ -68,6 +70,8 @@ TEST_CASE("load plan: wishes are kept") {
   o.max_slots = 5;
   o.context = 100;
   o.kv_memory = 10 * kBlock + kBlock / 2;
+  o.isa = "avx2";
+  o.kv_type = KvType::int8;
   const LoadPlan p = plan(o);
   CHECK(p.budget.threads == 3);
   CHECK(p.budget.max_rows == 64);
@@ -75,6 +79,8 @@ TEST_CASE("load plan: wishes are kept") {
   CHECK(p.budget.max_slots == 5);
   CHECK(p.budget.context == 100);
   CHECK(p.budget.kv_blocks == 10);
+  CHECK(p.budget.isa == "avx2");
+  CHECK(p.budget.kv_type == KvType::int8);
   o.kv_blocks = 20;  // the more exact wish
   CHECK(plan(o).budget.kv_blocks == 20);
 }

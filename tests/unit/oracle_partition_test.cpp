@@ -179,6 +179,35 @@ TEST_CASE("oracle: several output rows, scores and alternatives of one slice") {
   CHECK(output->scores == std::vector<float>(5, -1));
 }
 
+TEST_CASE(
+    "oracle: drafts give the tokens of as many steps, up to the first wrong one and one more") {
+  const Tokens prompt = prompt_of(20), answer = oracle_continue_past_end(kOracleSeed, prompt, 30);
+  constexpr int kDrafts = 4;
+  for (int right = 0; right <= kDrafts; ++right) {
+    CAPTURE(right);
+    Oracle o;
+    o.driver.open({.slot = 0, .n_logprobs = 1}).open({.slot = 1});
+    const Tokens table = table_from(0, 60);
+    REQUIRE(o.sample({{0, 0, prompt, table}}) == part(answer, 0, 1));
+    Tokens rows = part(answer, 0, 1 + kDrafts);
+    if (right < kDrafts) rows[static_cast<size_t>(1 + right)] ^= 1;
+    const auto got = static_cast<size_t>(right + 1);
+    o.driver.add({0, 20, rows, table, Out::sample, -1, {}, kDrafts});
+    o.driver.add({1, 0, prompt, {50, 51}});
+    const auto output = o.driver.run();
+    REQUIRE_MESSAGE(output.has_value(), output.error().message);
+    CHECK(output->slices[0].n_tokens == right + 1);
+    CHECK(part(output->tokens, 0, got) == part(answer, 1, 1 + got));
+    CHECK(output->slices[1].tok_off == right + 1);
+    CHECK(output->logprob.size() == got + 1);
+    CHECK(output->top.size() == got);
+    // It goes on behind the last token that counts, over what the wrong drafts left in the KV.
+    const auto pos = static_cast<int32_t>(20 + got);
+    CHECK(o.sample({{0, pos, part(answer, got, got + 3), table, Out::sample, -1, {}, 2}}) ==
+          part(answer, got + 1, got + 4));
+  }
+}
+
 TEST_CASE("oracle: random batches over a shuffled pool equal the reference") {
   const uint32_t seed = 4242;
   INFO("seed " << seed);
@@ -337,6 +366,14 @@ TEST_CASE("oracle: a broken plan is refused with what is wrong") {
       o.driver.copy(0, 64);
       refused("copies block 64 of 64");
     }
+    SUBCASE("two copies into one block") {
+      o.driver.copy(0, 5).copy(1, 5);
+      refused("copies two blocks into block 5");
+    }
+    SUBCASE("a copy of what is copied over") {
+      o.driver.copy(0, 5).copy(5, 6);
+      refused("copies block 5 and writes it by a copy");
+    }
     SUBCASE("two writers") {
       o.driver.open({.slot = 1}).add(good).add({1, 0, {1}, {0}});
       refused("block 0 is written twice");
@@ -366,6 +403,28 @@ TEST_CASE("oracle: a broken plan is refused with what is wrong") {
     SUBCASE("output rows") {
       o.driver.add({0, 3, {1}, {0}, Out::sample, 2});
       refused("wants output from row 2 of 1");
+    }
+    SUBCASE("more drafts than rows") {
+      o.driver.add({0, 3, {1, 2}, {0}, Out::sample, 0, {}, 2});
+      refused("has 2 drafts in 2 rows");
+    }
+    SUBCASE("drafts that are not sampled") {
+      o.driver.add({0, 3, {1, 2}, {0}, Out::sample, 1, {}, 1});
+      refused("has drafts whose rows are not those it samples");
+    }
+    SUBCASE("drafts behind an unknown token") {
+      o.driver.add({0, 3, {-1, 2}, {0}, Out::sample, -1, {}, 1});
+      refused("has drafts behind a token that is not known yet");
+    }
+    SUBCASE("a reference to drafts") {
+      o.sample({{0, 3, {1, 2}, {0}, Out::sample, -1, {}, 1}});
+      o.driver.add({0, 4, {-1}, {0}});
+      refused("refers to slice 0 of the step before, which sampled nothing to refer to");
+    }
+    SUBCASE("behind rejected drafts") {
+      o.sample({{0, 3, {1, 2, 3}, {0}, Out::sample, -1, {}, 2}});
+      o.driver.add({0, 6, {1}, {0}});
+      refused("goes on at position 6 instead of 4");
     }
     SUBCASE("pooled") {
       o.driver.add({0, 3, {1}, {0}, Out::pooled});

@@ -19,8 +19,15 @@ namespace troupe::test {
 inline uint64_t kv_after(uint64_t before, int32_t token) {
   return mix64(before, static_cast<uint64_t>(token));
 }
-inline int32_t draw(uint64_t kv, int32_t vocab) {
-  return static_cast<int32_t>(kv % static_cast<uint64_t>(vocab));
+/// What a model says. With `loop` it mostly repeats itself, so that drafts come true; what breaks
+/// the loop depends on all tokens before.
+struct Words {
+  int32_t vocab = 0, loop = 0;
+};
+inline int32_t draw(uint64_t kv, int32_t position, Words words) {
+  const uint64_t from =
+      words.loop > 0 && kv % 8 != 0 ? mix64(static_cast<uint64_t>(position % words.loop)) : kv;
+  return static_cast<int32_t>(from % static_cast<uint64_t>(words.vocab));
 }
 inline float score(uint64_t kv, int32_t token) {
   return -static_cast<float>(mix64(kv, static_cast<uint64_t>(token)) % 997);
@@ -28,13 +35,13 @@ inline float score(uint64_t kv, int32_t token) {
 
 /// What an answer must be: computed over the whole sequence at once, without blocks.
 inline std::vector<TokenId> reference_answer(const std::vector<TokenId>& prompt, int32_t count,
-                                             int32_t vocab,
-                                             const std::vector<TokenId>& stops = {}) {
+                                             Words words, const std::vector<TokenId>& stops = {}) {
   uint64_t kv = 0;
   for (TokenId token : prompt) kv = kv_after(kv, token.value);
   std::vector<TokenId> answer;
   while (static_cast<int32_t>(answer.size()) < count) {
-    const TokenId token(draw(kv, vocab));
+    const auto position = static_cast<int32_t>(prompt.size() + answer.size());
+    const TokenId token(draw(kv, position, words));
     if (std::ranges::find(stops, token) != stops.end()) break;
     answer.push_back(token);
     kv = kv_after(kv, token.value);
@@ -44,11 +51,11 @@ inline std::vector<TokenId> reference_answer(const std::vector<TokenId>& prompt,
 
 class PagedDevice {
  public:
-  PagedDevice(int32_t blocks, int32_t slots, int32_t rows, int32_t vocab)
+  PagedDevice(int32_t blocks, int32_t slots, int32_t rows, Words words)
       : kv_(static_cast<size_t>(blocks * kBlockPositions), 0xdead),
         slots_(slots),
         rows_(rows),
-        vocab_(vocab) {}
+        words_(words) {}
 
   StepOutput run(const StepPlan& plan) {
     REQUIRE(plan.key.step == last_step_ + 1);
@@ -67,10 +74,21 @@ class PagedDevice {
     output.key = plan.key;
     output.plan_hash = plan.hash;
     std::set<int32_t> seen;
+    for (const BlockCopy& copy : plan.copy) {
+      for (int32_t i = 0; i < kBlockPositions; ++i)
+        kv_.at(static_cast<size_t>(copy.dst * kBlockPositions + i)) =
+            kv_.at(static_cast<size_t>(copy.src * kBlockPositions + i));
+    }
     for (const Slice& slice : plan.slices) {
       REQUIRE(open_.contains(slice.slot));
       REQUIRE(seen.insert(slice.slot).second);
       output.slices.push_back(run_slice(plan, slice, output));
+    }
+    last_tokens_.clear();
+    for (size_t i = 0; i < plan.slices.size(); ++i) {
+      const SliceOut& o = output.slices[i];
+      const bool can_be_named = o.n_tokens > 0 && plan.slices[i].n_draft == 0;
+      last_tokens_.push_back(can_be_named ? output.tokens.at(static_cast<size_t>(o.tok_off)) : -1);
     }
     return output;
   }
@@ -84,8 +102,22 @@ class PagedDevice {
     return kv_.at(static_cast<size_t>(block * kBlockPositions + position % kBlockPositions));
   }
 
+  int32_t token_of(const StepPlan& plan, const Slice& slice, int32_t row) const {
+    const int32_t token = plan.tokens.at(static_cast<size_t>(slice.tok_off + row));
+    if (token >= 0) return token;
+    const int32_t named = last_tokens_.at(static_cast<size_t>(-1 - token));
+    REQUIRE(named >= 0);
+    return named;
+  }
+
   SliceOut run_slice(const StepPlan& plan, const Slice& slice, StepOutput& output) {
     REQUIRE(slice.n_rows >= 1);
+    if (slice.n_draft > 0) {
+      REQUIRE(slice.out == Out::sample);
+      REQUIRE(slice.out_row0 == slice.n_rows - 1 - slice.n_draft);
+      for (int32_t row = 0; row < slice.n_rows; ++row)
+        REQUIRE(plan.tokens.at(static_cast<size_t>(slice.tok_off + row)) >= 0);
+    }
     REQUIRE(slice.n_blk == (slice.pos0 + slice.n_rows + kBlockPositions - 1) / kBlockPositions);
     const SlotOpen& open = open_.at(slice.slot);
     SliceOut out{.slot = slice.slot,
@@ -93,17 +125,18 @@ class PagedDevice {
                  .top_off = static_cast<int32_t>(output.top.size()),
                  .n_top = std::max(open.n_logprobs, 0),
                  .score_off = static_cast<int32_t>(output.scores.size())};
+    bool counts = true;
     for (int32_t row = 0; row < slice.n_rows; ++row) {
       const int32_t position = slice.pos0 + row;
       const uint64_t before = position == 0 ? 0 : at(plan, slice, position - 1);
-      const uint64_t kv =
-          kv_after(before, plan.tokens.at(static_cast<size_t>(slice.tok_off + row)));
+      const uint64_t kv = kv_after(before, token_of(plan, slice, row));
       at(plan, slice, position) = kv;
-      if (slice.out == Out::none || row < slice.out_row0) continue;
+      if (slice.out == Out::none || row < slice.out_row0 || !counts) continue;
       if (slice.out == Out::sample) {
-        output.tokens.push_back(draw(kv, vocab_));
+        output.tokens.push_back(draw(kv, position + 1, words_));
         output.logprob.push_back(score(kv, output.tokens.back()));
         ++out.n_tokens;
+        if (slice.n_draft > 0) counts = next_row_counts(plan, slice, row, output.tokens.back());
       } else {
         output.scores.push_back(
             score(kv, plan.score.at(static_cast<size_t>(slice.score_off + row - slice.out_row0))));
@@ -115,7 +148,9 @@ class PagedDevice {
 
   std::vector<uint64_t> kv_;
   std::map<int32_t, SlotOpen> open_;
-  int32_t slots_, rows_, vocab_;
+  std::vector<int32_t> last_tokens_;  ///< by slice of the step before; -1: none to refer to
+  int32_t slots_, rows_;
+  Words words_;
   uint64_t last_step_ = 0, last_hash_ = 0;
 };
 

@@ -26,7 +26,8 @@ inline std::vector<Message> wire_samples() {
   enqueue.trace.span.fill(4);
   const Error error{ErrorCode::too_large, "prompt of 9 tokens; use at most 8", "messages"};
   GroupStatus status{GroupId(1), Generation(4), 99,  5ms, 1ms, 250ms, 3,   16,
-                     4096,       100,           256, 50,  2,   1000,  640, true};
+                     4096,       100,           256, 50,  2,   1000,  640, 50,
+                     20,         {1, 2, 3, 4},  96,  true};
   JournalOpen open{key.id,   OwnerEpoch(1), "smollm2",       tokens, 2,   64,
                    sampling, {TokenId(2)},  {"\n\n", "END"}, 10s,    salt};
   return {
@@ -56,7 +57,7 @@ inline std::vector<Message> wire_samples() {
                    {{GroupId(1), "smollm2", "n1", Generation(4), GroupState::suspect, "silent",
                      "/s/g1", Incarnation(15), digest, digest, 2048}}},
       LoadOrder{GroupId(1), Generation(4), 0, "smollm2", "/m.gguf", "torch", 1, 1, 2, 2048, 512,
-                512, 64, 1 << 20, 4096, 5ms, 2.5},
+                512, 64, 1 << 20, "avx2", KvType::int8, 4096, 5ms, 2.5},
       AbortOrder{GroupId(1), Generation(4)},
       DrainOrder{30s},
       LoadReport{GroupId(1), Generation(4), 0, false, error, digest, digest, 2048, 512,
@@ -67,7 +68,8 @@ inline std::vector<Message> wire_samples() {
                     Incarnation(12),
                     {{"n1/cache", Role::cache, 1, "boom", 4, 2ms, 1s}},
                     {status},
-                    7, true,
+                    7,
+                    true,
                     "torch"},
       JournalAppend{Incarnation(12), 3, true, {open}, {{key, 5, tokens}}, {key.id}},
       JournalAck{Incarnation(12), 3},
