@@ -79,7 +79,7 @@ class RouterActor : public caf::event_based_actor {
   std::map<std::string, std::shared_ptr<const ServedModel>> models_;
   std::map<GroupId, std::string> group_models_;
   bool draining_ = false, drained_ = false, serving_ = false;
-  uint64_t dropped_ = 0;
+  std::map<std::string, uint64_t> dropped_;  ///< by why: a few fixed words
 };
 
 /// The bridge's sink: posts to the actor.
