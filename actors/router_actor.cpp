@@ -215,6 +215,8 @@ void RouterActor::dial(const DialerInput& input) {
   std::vector<DialerEffect> effects;
   dialer_.step(now_of(this), input, effects);
   for (DialerEffect& effect : effects) perform_dial(effect);
+  // Not before the effects that came with the bundle: its link is up only now.
+  for (const dialer_in::BundleRefused& refused : std::exchange(refused_bundles_, {})) dial(refused);
   dial_timer_.arm(dialer_.deadline());
 }
 
@@ -257,6 +259,7 @@ void RouterActor::serve(const dialer_out::Bundle& bundle) {
   auto refuse = [&](const std::string& why) {
     log_event(LogLevel::error, "a model can't be served",
               {{"model", bundle.endpoint.model}, {"why", why}});
+    refused_bundles_.push_back({bundle.endpoint.group, bundle.endpoint.incarnation, why});
   };
   if (sha256(bundle.bytes) != bundle.digest) return refuse("its bundle was damaged on the way");
   auto decoded = decode_bundle(bundle.bytes);
