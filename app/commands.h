@@ -20,6 +20,7 @@ void add_node(CLI::App& app, Command& chosen);
 void add_status(CLI::App& app, Command& chosen);
 void add_chat(CLI::App& app, Command& chosen);
 void add_tokenize(CLI::App& app, Command& chosen);
+void add_bench(CLI::App& app, Command& chosen);
 void add_check_config(CLI::App& app, Command& chosen);
 void add_version(CLI::App& app, Command& chosen);
 

@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
   add_status(app, chosen);
   add_chat(app, chosen);
   add_tokenize(app, chosen);
+  add_bench(app, chosen);
   add_check_config(app, chosen);
   add_version(app, chosen);
   try {

@@ -176,6 +176,12 @@ inline constexpr size_t kRedisPendingBytesMax = 16 * kMiB;  ///< unsent values; 
 inline constexpr Duration kRedisConnectTimeout = 1s;
 inline constexpr Duration kRedisReconnectFirst = 50ms, kRedisReconnectMax = 2s;
 
+// -- troupe bench
+// -------------------------------------------------------------------------------------------------
+inline constexpr Duration kBenchStepTimeout = 120s;  ///< a step this slow is a hang, not a figure
+inline constexpr int32_t kBenchRoundsMax = 1'000, kBenchBatchMax = kSlotsMax;
+inline constexpr int32_t kBenchTokensMax = 1 << 20;
+
 // -- logs
 // -------------------------------------------------------------------------------------------------
 inline constexpr size_t kLogEventBytesMax = 4 * kKiB;

@@ -6,6 +6,7 @@
 //   f16   K: d x 16 halves, [dim][position]; V: 16 x d halves, [position][dim]
 //   int8  K: d x 16 int8,   [dim][position]; V: 16 x d int8;  then 16 float K scales and 16 float V
 //         scales, one a position. A number is (float)q * scale, rounded to float32.
+//         q = rne(x * (127 / amax)), scale = amax / 127; amax < 2^-24: q and scale are 0.
 // A unit's size is rounded up to 64 bytes.
 #pragma once
 

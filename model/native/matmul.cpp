@@ -4,6 +4,17 @@
 
 namespace troupe::native {
 
-MatmulFn matmul_for(Isa) { return matmul_scalar; }
+MatmulFn matmul_for(Isa isa) {
+  switch (isa) {
+    case Isa::amx:
+    case Isa::avx512:
+      return matmul_avx512;
+    case Isa::avx2:
+      return matmul_avx2;
+    case Isa::scalar:
+      break;
+  }
+  return matmul_scalar;
+}
 
 }  // namespace troupe::native

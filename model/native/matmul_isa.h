@@ -15,6 +15,11 @@ void matmul_avx2(const PackedMatrix& w, int32_t first, int32_t count, const Acti
                  float* out, int64_t out_stride);
 void matmul_avx512(const PackedMatrix& w, int32_t first, int32_t count, const ActivationTile& x,
                    float* out, int64_t out_stride);
+/// The float kinds alone.
+void matmul_floats_avx2(const PackedMatrix& w, int32_t first, int32_t count,
+                        const ActivationTile& x, float* out, int64_t out_stride);
+void matmul_floats_avx512(const PackedMatrix& w, int32_t first, int32_t count,
+                          const ActivationTile& x, float* out, int64_t out_stride);
 void matmul_amx(const PackedMatrix& w, int32_t first, int32_t count, const ActivationTile& x,
                 float* out, int64_t out_stride);
 

@@ -1,0 +1,76 @@
+#include "app/read_bandwidth.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <barrier>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "config/limits.h"
+
+namespace troupe {
+
+namespace {
+
+constexpr int64_t kHugePage = 2 * kMiB;
+
+uint64_t sum_of(const uint64_t* words, size_t count) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < count; ++i) sum += words[i];
+  return sum;
+}
+
+}  // namespace
+
+Result<double> read_bandwidth(int64_t bytes, int32_t threads, int32_t rounds) {
+  // Whole huge pages for each thread, and one more to align the start.
+  const int64_t part = (bytes / threads + kHugePage - 1) / kHugePage * kHugePage;
+  const size_t mapped = static_cast<size_t>(part * threads + kHugePage);
+  void* const map =
+      ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (map == MAP_FAILED)
+    return fail(ErrorCode::too_large,
+                fmt::format("the read bandwidth cannot be measured without {} MiB of free memory; "
+                            "free some or leave it out with --no-bandwidth",
+                            mapped / kMiB));
+  void* start = map;
+  size_t room = mapped;
+  std::align(kHugePage, static_cast<size_t>(part * threads), start, room);
+  ::madvise(start, static_cast<size_t>(part * threads), MADV_HUGEPAGE);
+
+  std::atomic<uint64_t> total = 0;
+  std::vector<double> seconds;
+  auto begun = std::chrono::steady_clock::now();
+  // All threads pass it together: the time between two passes is that of the slowest.
+  std::barrier together(threads, [&]() noexcept {
+    const auto now = std::chrono::steady_clock::now();
+    seconds.push_back(std::chrono::duration<double>(now - begun).count());
+    begun = now;
+  });
+  seconds.reserve(static_cast<size_t>(rounds) + 1);
+  std::vector<std::jthread> running;
+  for (int32_t t = 0; t < threads; ++t)
+    running.emplace_back([&, t] {
+      auto* mine = static_cast<std::byte*>(start) + part * t;
+      std::memset(mine, t + 1, static_cast<size_t>(part));  // each page on its reader's node
+      together.arrive_and_wait();
+      for (int32_t i = 0; i < rounds; ++i) {
+        total += sum_of(reinterpret_cast<const uint64_t*>(mine),
+                        static_cast<size_t>(part) / sizeof(uint64_t));
+        together.arrive_and_wait();
+      }
+    });
+  running.clear();
+  ::munmap(map, mapped);
+  // The first interval is that of the filling.
+  const double best = *std::min_element(seconds.begin() + 1, seconds.end());
+  return static_cast<double>(part * threads) / best;
+}
+
+}  // namespace troupe

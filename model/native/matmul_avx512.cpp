@@ -1,0 +1,256 @@
+// AVX-512 with VNNI. A panel is one vector of 16 outputs wide. For each group the weights of the
+// panel are unpacked once into eight registers and multiplied with every row of the tile; a row's
+// four activations come as a broadcast operand of vpdpbusd. What bounds it on a Zen 4 core is the
+// multiplying pipes: eight vpdpbusd, one product and one or two fma for each row and group.
+#include <immintrin.h>
+
+#include "model/native/float_panel.h"
+#include "model/native/matmul_isa.h"
+
+namespace troupe::native {
+
+namespace {
+
+/// The rows of a tile a kernel works on, at one group.
+struct Rows {
+  const int8_t* q;
+  const float* s;
+  const float* p;
+  const int32_t* isum;
+  int64_t stride;  ///< rows of the whole tile
+
+  [[gnu::always_inline]] void next_group() {
+    q += kGroup * stride;
+    s += stride;
+    p += stride;
+    isum += stride;
+  }
+};
+
+[[gnu::always_inline]] inline Rows rows_of(const ActivationTile& x, int first) {
+  return {x.q + int64_t{kGroup} * first, x.s + first, x.p + first, x.isum + first, x.rows};
+}
+
+/// Four activations of one row, in every lane.
+[[gnu::always_inline]] inline __m512i four(const int8_t* q) {
+  int32_t word;
+  __builtin_memcpy(&word, q, sizeof word);
+  return _mm512_set1_epi32(word);
+}
+
+template <ScaleType kScales>
+[[gnu::always_inline]] inline __m512 scales_at(const unsigned char* column) {
+  if constexpr (kScales == ScaleType::f32)
+    return _mm512_loadu_ps(column);
+  else
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(column)));
+}
+
+/// One group of a panel: eight vectors of 16 rows x 4 inputs, unsigned bytes.
+struct Weights {
+  __m512i k[8];
+};
+
+template <PackKind kKind>
+[[gnu::always_inline]] inline Weights unpack(const unsigned char* group) {
+  Weights w;
+  if constexpr (kKind == PackKind::w4 || kKind == PackKind::w4m) {
+    const __m512i low = _mm512_set1_epi8(15);
+    each<4>([&](auto j) __attribute__((always_inline)) {
+      const __m512i line = _mm512_loadu_si512(group + 64 * j.value);
+      w.k[2 * j.value] = _mm512_and_si512(line, low);
+      w.k[2 * j.value + 1] = _mm512_and_si512(_mm512_srli_epi16(line, 4), low);
+    });
+  } else {
+    each<8>([&](auto j) __attribute__((always_inline)) {
+      w.k[j.value] = _mm512_loadu_si512(group + 64 * j.value);
+      if constexpr (kKind == PackKind::w8)  // int8 + 128, taken back by what_unpack_added
+        w.k[j.value] = _mm512_xor_si512(w.k[j.value], _mm512_set1_epi8(-128));
+    });
+  }
+  return w;
+}
+
+/// Sum of the activations times what unpack() added to each weight (w4: q is q - 8 plus 8).
+template <PackKind kKind>
+[[gnu::always_inline]] inline __m512i remove_offset(__m512i sum, const int32_t* isum) {
+  if constexpr (kKind == PackKind::w4)
+    return _mm512_sub_epi32(sum, _mm512_slli_epi32(_mm512_set1_epi32(*isum), 3));
+  else if constexpr (kKind == PackKind::w8)
+    return _mm512_sub_epi32(sum, _mm512_slli_epi32(_mm512_set1_epi32(*isum), 7));
+  else
+    return sum;
+}
+
+/// From this many rows on, a group takes so long that the processor's own prefetching falls behind
+/// the stream and gains from help; with fewer rows help costs up to a quarter of the bandwidth.
+constexpr int kPrefetchRows = 6;
+
+template <int kBytes>
+[[gnu::always_inline]] inline void prefetch(const unsigned char* group) {
+  constexpr int kAhead = 2048;
+  each<(kBytes + 63) / 64>([&](auto j) __attribute__((always_inline)) {
+    _mm_prefetch(reinterpret_cast<const char*>(group) + kAhead + 64 * j.value, _MM_HINT_T0);
+  });
+}
+
+template <PackKind kKind, ScaleType kScales, int kRows>
+void bytes_panel(const unsigned char* group, int32_t groups, Rows x, float* out,
+                 int64_t out_stride) {
+  constexpr bool kFourBits = kKind == PackKind::w4 || kKind == PackKind::w4m;
+  constexpr int kColumn = kFourBits ? 256 : 512;
+  constexpr int kBatch = 4;  // rows whose integer sums are open at once
+  __m512 acc[kRows];
+  each<kRows>([&](auto r) __attribute__((always_inline)) { acc[r.value] = _mm512_setzero_ps(); });
+  for (int32_t g = 0; g < groups; ++g) {
+    if constexpr (kRows >= kPrefetchRows) prefetch<group_bytes(kKind, kScales)>(group);
+    const Weights w = unpack<kKind>(group);
+    const __m512 d = scales_at<kScales>(group + kColumn);
+    __m512 m;
+    if constexpr (has_min(kKind))
+      m = scales_at<kScales>(group + kColumn + (kScales == ScaleType::f32 ? 64 : 32));
+    each<(kRows + kBatch - 1) / kBatch>([&](auto batch) __attribute__((always_inline)) {
+      constexpr int kFrom = batch.value * kBatch;
+      constexpr int kSize = kRows - kFrom < kBatch ? kRows - kFrom : kBatch;
+      __m512i sum[kSize];
+      each<8>([&](auto j) __attribute__((always_inline)) {
+        each<kSize>([&](auto r) __attribute__((always_inline)) {
+          const int8_t* q = x.q + kGroup * (kFrom + r.value) + 4 * j.value;
+          sum[r.value] = _mm512_dpbusd_epi32(j.value == 0 ? _mm512_setzero_si512() : sum[r.value],
+                                             w.k[j.value], four(q));
+        });
+      });
+      each<kSize>([&](auto r) __attribute__((always_inline)) {
+        constexpr int kRow = kFrom + r.value;
+        const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(x.s[kRow]));
+        const __m512i whole = remove_offset<kKind>(sum[r.value], x.isum + kRow);
+        acc[kRow] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(whole), acc[kRow]);
+        if constexpr (has_min(kKind))
+          acc[kRow] = _mm512_fmadd_ps(m, _mm512_set1_ps(x.p[kRow]), acc[kRow]);
+      });
+    });
+    group += group_bytes(kKind, kScales);
+    x.next_group();
+  }
+  each<kRows>([&](auto r) __attribute__((always_inline)) {
+    _mm512_store_ps(out + r.value * out_stride, acc[r.value]);
+  });
+}
+
+/// q6: two integer sums a row, each times its own int8 scale. The activations are the unsigned
+/// operand here (a + 128, a flipped bit), so that what has to be taken back, 128 times the sum of
+/// the weights, does not depend on the row.
+template <int kRows>
+void q6_panel(const unsigned char* group, int32_t groups, Rows x, float* out, int64_t out_stride) {
+  constexpr int kBatch = 4;
+  const __m512i flip = _mm512_set1_epi8(-128);
+  __m512 acc[kRows];
+  each<kRows>([&](auto r) __attribute__((always_inline)) { acc[r.value] = _mm512_setzero_ps(); });
+  for (int32_t g = 0; g < groups; ++g) {
+    if constexpr (kRows >= kPrefetchRows)
+      prefetch<group_bytes(PackKind::q6, ScaleType::f16)>(group);
+    const Weights w = unpack<PackKind::q6>(group);
+    const auto* scales = reinterpret_cast<const __m128i*>(group + 512);
+    const __m512 d = scales_at<ScaleType::f16>(group + 544);
+    __m512i scale[2], start[2];
+    each<2>([&](auto h) __attribute__((always_inline)) {
+      scale[h.value] = _mm512_cvtepi8_epi32(_mm_loadu_si128(scales + h.value));
+      __m512i sum = _mm512_setzero_si512();
+      each<4>([&](auto j) __attribute__((always_inline)) {
+        sum = _mm512_dpbusd_epi32(sum, flip, w.k[4 * h.value + j.value]);
+      });
+      start[h.value] = _mm512_sub_epi32(_mm512_setzero_si512(), sum);
+    });
+    each<(kRows + kBatch - 1) / kBatch>([&](auto batch) __attribute__((always_inline)) {
+      constexpr int kFrom = batch.value * kBatch;
+      constexpr int kSize = kRows - kFrom < kBatch ? kRows - kFrom : kBatch;
+      __m512i whole[kSize];
+      each<2>([&](auto h) __attribute__((always_inline)) {
+        __m512i sum[kSize];
+        each<4>([&](auto j) __attribute__((always_inline)) {
+          each<kSize>([&](auto r) __attribute__((always_inline)) {
+            const int8_t* q = x.q + kGroup * (kFrom + r.value) + 16 * h.value + 4 * j.value;
+            sum[r.value] =
+                _mm512_dpbusd_epi32(j.value == 0 ? start[h.value] : sum[r.value],
+                                    _mm512_xor_si512(four(q), flip), w.k[4 * h.value + j.value]);
+          });
+        });
+        each<kSize>([&](auto r) __attribute__((always_inline)) {
+          const __m512i scaled = _mm512_mullo_epi32(sum[r.value], scale[h.value]);
+          whole[r.value] = h.value == 0 ? scaled : _mm512_add_epi32(whole[r.value], scaled);
+        });
+      });
+      each<kSize>([&](auto r) __attribute__((always_inline)) {
+        constexpr int kRow = kFrom + r.value;
+        acc[kRow] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.s[kRow])),
+                                    _mm512_cvtepi32_ps(whole[r.value]), acc[kRow]);
+      });
+    });
+    group += group_bytes(PackKind::q6, ScaleType::f16);
+    x.next_group();
+  }
+  each<kRows>([&](auto r) __attribute__((always_inline)) {
+    _mm512_store_ps(out + r.value * out_stride, acc[r.value]);
+  });
+}
+
+using PanelFn = void (*)(const unsigned char* group, int32_t groups, Rows x, float* out,
+                         int64_t out_stride);
+
+/// The kinds models are made of have a kernel for every number of rows; the others take more than
+/// kRareRows in two passes.
+constexpr int kRareRows = 8;
+
+template <PackKind kKind, ScaleType kScales, int kRowsMax>
+PanelFn panel_of(int32_t rows) {
+  PanelFn fn = nullptr;
+  each<kRowsMax>([&](auto r) __attribute__((always_inline)) {
+    if (rows != r.value + 1) return;
+    if constexpr (kKind == PackKind::q6)
+      fn = q6_panel<r.value + 1>;
+    else
+      fn = bytes_panel<kKind, kScales, r.value + 1>;
+  });
+  return fn;
+}
+
+bool is_common(const PackedMatrix& w) {
+  return w.scales == ScaleType::f16 &&
+         (w.kind == PackKind::w4 || w.kind == PackKind::w4m || w.kind == PackKind::w8);
+}
+
+PanelFn panel_of(const PackedMatrix& w, int32_t rows) {
+  const bool wide = w.scales == ScaleType::f32;
+  switch (w.kind) {
+    case PackKind::w4:
+      return panel_of<PackKind::w4, ScaleType::f16, kTileRows>(rows);
+    case PackKind::w4m:
+      return wide ? panel_of<PackKind::w4m, ScaleType::f32, kRareRows>(rows)
+                  : panel_of<PackKind::w4m, ScaleType::f16, kTileRows>(rows);
+    case PackKind::w8:
+      return panel_of<PackKind::w8, ScaleType::f16, kTileRows>(rows);
+    case PackKind::w8m:
+      return wide ? panel_of<PackKind::w8m, ScaleType::f32, kRareRows>(rows)
+                  : panel_of<PackKind::w8m, ScaleType::f16, kRareRows>(rows);
+    default:
+      return panel_of<PackKind::q6, ScaleType::f16, kRareRows>(rows);
+  }
+}
+
+}  // namespace
+
+void matmul_avx512(const PackedMatrix& w, int32_t first, int32_t count, const ActivationTile& x,
+                   float* out, int64_t out_stride) {
+  if (is_float(w.kind)) return matmul_floats_avx512(w, first, count, x, out, out_stride);
+  const int32_t most = is_common(w) ? kTileRows : kRareRows;
+  for (int32_t i = 0; i < count; ++i) {
+    const unsigned char* panel = w.data + w.panel_bytes() * (first + i);
+    each_run(
+        x.rows, most, [&](int32_t from, int32_t rows) __attribute__((always_inline)) {
+          panel_of(w, rows)(panel, w.groups, rows_of(x, from),
+                            out + out_stride * from + int64_t{kPanelRows} * i, out_stride);
+        });
+  }
+}
+
+}  // namespace troupe::native

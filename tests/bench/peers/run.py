@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Troupe beside llama.cpp: same machine, same file, same threads, alternating rounds in one command.
+
+    ninja -C build/release troupe stream_load repeat_request
+    python3 tests/bench/peers/run.py                          # all; some 20 minutes on an idle machine
+    python3 tests/bench/peers/run.py --only prefill --rounds 9
+
+The first run builds the peer. TROUPE_BINARY chooses another executable. Read README.md before the numbers.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+
+from calibrate import best_variants
+from greedy_check import check_greedy
+from peer_build import MODEL, prepare, q4_0
+from scenarios import SCENARIOS
+from servers import TROUPE, Server
+from sides import Llama, Troupe
+from table import ROWS, judge, render
+
+QUIET_LOAD = 0.7  # above it something else runs, and the figures say so
+
+
+def cpu() -> tuple[str, str]:
+    """(model name, class of the goals)."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    value = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+    flags = value.get("flags", "").split()
+    isa = "avx512" if "avx512_vnni" in flags else "avx2"
+    return f"{value.get('model name', 'unknown CPU')}, {'AMX' if 'amx_int8' in flags else isa}, {os.cpu_count()} cores", isa
+
+
+def load() -> str:
+    return ", ".join(f"{x:.2f}" for x in os.getloadavg())
+
+
+def progress(text: str) -> None:
+    print(f"peers: {text}", file=sys.stderr, flush=True)
+
+
+def measure(name: str, sides: list, rounds: int, salt: str) -> dict[str, dict[str, list[float]]]:
+    """figure -> side -> a value a round. One round before is not counted; who goes first changes each round."""
+    scenario, figures = SCENARIOS[name], {}
+    with contextlib.ExitStack() as stack:
+        if scenario.needs_server:
+            sides = [stack.enter_context(Server(side)).wait_ready() for side in sides]
+        for number in range(rounds + 1):
+            for target in sides if number % 2 else sides[::-1]:
+                side = target.side if scenario.needs_server else target
+                values = scenario.run(target, f"{salt} {name} {number}")
+                progress(f"{name} {number} {side.name} " + " ".join(f"{k} {v:.4g}" for k, v in values.items()))
+                for figure, value in values.items() if number else ():
+                    figures.setdefault(figure, {}).setdefault(side.name, []).append(value)
+    return figures
+
+
+def one_table(title: str, troupe: Troupe, peer_model: Path, names: list[str], rounds: int, isa: str) -> dict:
+    chosen = best_variants(peer_model, troupe.threads, {SCENARIOS[n].variant for n in names})
+    if peer_model == MODEL:  # the goldens are of this file
+        for variant in set(chosen.values()):
+            with Server(variant) as server:
+                check_greedy(server.wait_ready())
+            progress(f"greedy text of {variant} is right")
+    verdicts = []
+    for name in names:
+        figures = measure(name, [troupe, chosen[SCENARIOS[name].variant]], rounds, f"{title} {os.getpid()}")
+        verdicts += [judge(figure, by["troupe"], by[Llama.name], isa) for figure, by in figures.items()]
+    verdicts.sort(key=lambda v: list(ROWS).index(v["name"]))
+    return {"title": title, "peer": {k: str(v) for k, v in chosen.items()}, "rows": verdicts}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", action="append", choices=SCENARIOS, help="may be given again")
+    parser.add_argument("--format", choices=["shipped", "q4_0", "both"], default="both", help="of the peer's model")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--backend", default="auto", help="of troupe")
+    parser.add_argument("--isa", default="", help="troupe's; the peer always takes the CPU's best")
+    parser.add_argument("--json", type=Path, help="write every value there")
+    arguments = parser.parse_args()
+    if not Path(TROUPE).exists():
+        sys.exit(f"{TROUPE} is missing: run ninja -C build/release troupe stream_load repeat_request")
+    prepare()
+    name, isa = cpu()
+    troupe = Troupe(MODEL, arguments.threads, arguments.backend, arguments.isa)
+    models = {"shipped": ("Same file, Q4_1 as shipped", MODEL), "q4_0": ("llama.cpp's best format: the weights as Q4_0", q4_0())}
+    formats = list(models) if arguments.format == "both" else [arguments.format]
+    before, names = load(), arguments.only or list(SCENARIOS)
+    tables = [one_table(models[f][0], troupe, models[f][1], names, arguments.rounds, isa) for f in formats]
+    after = load()
+    troupe_says = troupe.bench("--first-token")[0]["describe"]
+    print(f"{name}; {arguments.threads} threads; {arguments.rounds} rounds, medians (least-most)")
+    print(f"troupe: {troupe_says}\nload average before: {before}; after (the bench itself makes 2): {after}")
+    if float(before.split(",")[0]) > QUIET_LOAD:
+        print("NOT QUIET: something else ran before this; don't keep these figures.")
+    for table in tables:
+        print("\n" + render(table["title"], table["rows"]))
+        print("llama.cpp: " + "; ".join(f"{k}: {v}" for k, v in table["peer"].items()))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"cpu": name, "isa": isa, "threads": arguments.threads, "troupe": troupe_says,
+                                              "load_before": before, "load_after": after, "tables": tables}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
