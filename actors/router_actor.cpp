@@ -7,6 +7,7 @@
 
 #include "actors/log.h"
 #include "actors/node_link.h"
+#include "cluster/serving_numerics.h"
 #include "config/digest.h"
 #include "model/model_bundle.h"
 
@@ -131,6 +132,7 @@ void RouterActor::on_bytes(const WireBytes& bytes) {
     } else if (auto* table = std::get_if<RoutingTable>(&envelope->message)) {
       for (const GroupEndpoint& endpoint : table->groups)
         group_models_[endpoint.group] = endpoint.model;
+      follow_numerics(*table);
       dial(dialer_in::Routing{*table});
       feed(router_in::Routing{std::move(*table)});
       push_state();
@@ -282,6 +284,16 @@ void RouterActor::serve(const dialer_out::Bundle& bundle) {
   model->created = static_cast<int64_t>(std::time(nullptr));
   models_[model->name] = std::move(model);
   push_state();
+}
+
+void RouterActor::follow_numerics(const RoutingTable& table) {
+  for (auto& [name, model] : models_) {
+    const Digest numerics = serving_numerics(table, name, model->numerics_id);
+    if (numerics == model->numerics_id) continue;
+    auto changed = std::make_shared<ServedModel>(*model);
+    changed->numerics_id = numerics;
+    model = std::move(changed);
+  }
 }
 
 void RouterActor::push_state() {

@@ -58,6 +58,7 @@ class RouterActor : public caf::event_based_actor {
   void dial(const DialerInput& input);
   void perform_dial(DialerEffect& effect);
   void serve(const dialer_out::Bundle& bundle);
+  void follow_numerics(const RoutingTable& table);
   void push_state();
   void report();
   void start_cache();
