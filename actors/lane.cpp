@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <thread>
 
@@ -60,8 +61,8 @@ void DeviceLane::run(std::shared_ptr<const StepPlan> plan, Duration timeout,
 void DeviceLane::post(Job job) {
   {
     std::lock_guard lock(mutex_);
-    TROUPE_CHECK(std::holds_alternative<std::monostate>(job_));
-    job_ = std::move(job);
+    TROUPE_CHECK(waiting_count_ < waiting_.size(), waiting_count_);
+    waiting_[waiting_count_++] = std::move(job);
   }
   ready_.notify_one();
 }
@@ -77,9 +78,11 @@ void DeviceLane::loop() {
     Job job;
     {
       std::unique_lock lock(mutex_);
-      ready_.wait(lock, [&] { return stopping_ || !std::holds_alternative<std::monostate>(job_); });
+      ready_.wait(lock, [&] { return stopping_ || waiting_count_ > 0; });
       if (stopping_) return;
-      job = std::exchange(job_, Job{});
+      job = std::move(waiting_.front());
+      std::move(waiting_.begin() + 1, waiting_.end(), waiting_.begin());
+      waiting_[--waiting_count_] = Job{};
     }
     if (auto* load = std::get_if<LoadJob>(&job))
       load->done(load_now(load->order));
