@@ -192,6 +192,8 @@ inline constexpr int kTemplateNestingMax =
 inline constexpr int64_t kResponseCacheBytes = 64 * kMiB;
 inline constexpr size_t kResponseCacheShards = 16;
 inline constexpr int64_t kCachedResponseBytesMax = kMiB;  ///< larger answers are not cached
+inline constexpr int64_t kAnswerRecordsBytesMax =
+    32 * kMiB;  ///< answers being written that may yet be cached; beyond, they are not
 inline constexpr Duration kRedisTimeout = 50ms;
 inline constexpr int kRedisBreakerErrors =
     5;  ///< in kRedisBreakerWindow; then closed to traffic for kRedisBreakerRest
