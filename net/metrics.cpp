@@ -135,6 +135,15 @@ void append_groups(std::vector<MetricFamily>& out, const BridgeState& state) {
       {"troupe_group_prefix_cache_hits_tokens_total", "Prompt tokens found in the prefix cache.",
        MetricType::Counter,
        [](const GroupStatus& g) { return static_cast<double>(g.prefix_hits); }},
+      {"troupe_group_speculation_drafted_tokens_total",
+       "Guessed tokens that a group put to the test.", MetricType::Counter,
+       [](const GroupStatus& g) { return static_cast<double>(g.drafted); }},
+      {"troupe_group_speculation_accepted_tokens_total", "Guessed tokens that were right.",
+       MetricType::Counter,
+       [](const GroupStatus& g) { return static_cast<double>(g.drafts_right); }},
+      {"troupe_group_step_prompt_rows",
+       "Prompt tokens a step may compute now beside the running answers.", MetricType::Gauge,
+       [](const GroupStatus& g) -> double { return g.prompt_rows; }},
   };
   for (const Column& column : kColumns) {
     out.push_back(family(column.name, column.help, column.type));
@@ -142,6 +151,28 @@ void append_groups(std::vector<MetricFamily>& out, const BridgeState& state) {
       add(out.back(), {{"model_name", model}, {"group", std::to_string(status.group.value)}},
           column.value(status));
   }
+}
+
+/// Figures of a group that come in several kinds.
+void append_group_kinds(std::vector<MetricFamily>& out, const BridgeState& state) {
+  auto blocks = family("troupe_group_kv_blocks_by_state",
+                       "KV blocks of a group: held by sequences, kept for their prefix, or free.",
+                       MetricType::Gauge);
+  auto phases = family("troupe_group_step_phase_seconds_total", "Time of a group's steps by phase.",
+                       MetricType::Counter);
+  for (const auto& [model, g] : state.groups) {
+    const auto labels = [&](const char* kind, const char* value) {
+      return Labels{{"model_name", model}, {"group", std::to_string(g.group.value)}, {kind, value}};
+    };
+    add(blocks, labels("state", "used"), g.blocks_used);
+    add(blocks, labels("state", "cached"), g.blocks_cached);
+    add(blocks, labels("state", "free"), g.blocks_total - g.blocks_used - g.blocks_cached);
+    static constexpr const char* kPhases[] = {"prepare", "layers", "head", "sampling"};
+    for (size_t i = 0; i < g.phase_us.size(); ++i)
+      add(phases, labels("phase", kPhases[i]), 1e-6 * static_cast<double>(g.phase_us[i]));
+  }
+  out.push_back(std::move(blocks));
+  out.push_back(std::move(phases));
 }
 
 /// What vLLM exports under the same meaning: sums over the groups of a model.
@@ -334,6 +365,7 @@ std::string Metrics::render(const BridgeState& state, const HttpServerStats& ser
   append_server(families, server);
   append_models(families, state);
   append_groups(families, state);
+  append_group_kinds(families, state);
   std::erase_if(families, [](const MetricFamily& made) { return made.metric.empty(); });
   return prometheus::TextSerializer().Serialize(families);
 }
