@@ -108,8 +108,9 @@ Result<LoadedModel> DeviceLane::load_now(const LoadOrder& order) {
     loaded.bundle = std::move(opened->bundle);
     weights = std::move(opened->weights);
   }
-  auto plan = plan_load(order, loaded.bundle.spec, weight_bytes(*weights, loaded.bundle.spec.n_layers), backend,
-                        machine_facts());
+  auto plan =
+      plan_load(order, loaded.bundle.spec, weight_bytes(*weights, loaded.bundle.spec.n_layers),
+                backend, machine_facts());
   if (!plan) return std::unexpected(plan.error());
   loaded.plan = *plan;
   auto partitions =

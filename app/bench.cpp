@@ -108,7 +108,8 @@ Result<BenchModel> load(const BenchFlags& f) {
     m.spec = opened->bundle.spec;
     m.weights = std::move(opened->weights);
   }
-  auto plan = plan_load(order_for(f, m.name), m.spec, m.backend, machine_facts());
+  auto plan = plan_load(order_for(f, m.name), m.spec, weight_bytes(*m.weights, m.spec.n_layers),
+                        m.backend, machine_facts());
   if (!plan) return std::unexpected(plan.error());
   m.plan = *plan;
   const int32_t longest = std::max(f.prefill_tokens, f.prompt_tokens + f.generate);

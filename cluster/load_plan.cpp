@@ -34,8 +34,7 @@ const Defaults& defaults_of(const std::string& backend) {
 
 /// Of a block of all layers and heads.
 int64_t kv_block_bytes(const ModelSpec& s, const std::string& backend, KvType type) {
-  if (backend == "torch")
-    return int64_t{2} * 4 * s.n_layers * s.kv_dim() * kBlockPositions;
+  if (backend == "torch") return int64_t{2} * 4 * s.n_layers * s.kv_dim() * kBlockPositions;
   const native::KvLayout unit{
       .format = type == KvType::int8 ? native::KvFormat::int8 : native::KvFormat::f16,
       .head_dim = s.head_dim};

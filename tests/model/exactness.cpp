@@ -49,9 +49,7 @@ struct Running {
   bool opened = false;
 
   bool done() const { return static_cast<int32_t>(answer.tokens.size()) >= request->answer; }
-  int32_t left() const {
-    return request->answer - static_cast<int32_t>(answer.tokens.size());
-  }
+  int32_t left() const { return request->answer - static_cast<int32_t>(answer.tokens.size()); }
 };
 
 class CapriciousRun {
@@ -105,8 +103,7 @@ class CapriciousRun {
       Running& r = running_[who];
       if (!admit(r)) continue;
       const int32_t wanted = static_cast<int32_t>(r.known.size()) - r.computed;
-      const int32_t rows =
-          std::min({wanted, rows_left, chance(0.5) ? pick(1, 40) : wanted});
+      const int32_t rows = std::min({wanted, rows_left, chance(0.5) ? pick(1, 40) : wanted});
       const bool samples = rows == wanted;
       Piece piece{.slot = r.slot, .pos0 = r.computed, .table = {}, .out = Out::none};
       piece.tokens.assign(r.known.begin() + r.computed, r.known.begin() + r.computed + rows);
@@ -145,8 +142,7 @@ class CapriciousRun {
       r.known.insert(r.known.end(), r.answer.tokens.begin() + static_cast<ptrdiff_t>(had),
                      r.answer.tokens.end());
       r.computed += got - 1;  // right drafts are in the KV now
-      if (plan.slices[i].n_draft == 0)
-        last_slices_[parts[i].who] = static_cast<int32_t>(i);
+      if (plan.slices[i].n_draft == 0) last_slices_[parts[i].who] = static_cast<int32_t>(i);
       if (r.done()) release(r);
     }
   }
@@ -174,8 +170,8 @@ class CapriciousRun {
     if (!chance(0.7)) return true;
     for (const Running& other : running_) {
       if (&other == &r || other.slot < 0) continue;
-      const auto same = static_cast<int32_t>(
-          std::ranges::mismatch(r.known, other.known).in1 - r.known.begin());
+      const auto same =
+          static_cast<int32_t>(std::ranges::mismatch(r.known, other.known).in1 - r.known.begin());
       const int32_t blocks =
           std::min({same, other.settled, static_cast<int32_t>(r.known.size()) - 1}) /
           kBlockPositions;
@@ -230,8 +226,7 @@ std::vector<ExactAnswer> run_plain(Partition& partition,
   for (const ExactRequest& request : requests) {
     ExactAnswer answer;
     driver.open(open_of(request, 0, request.prompt));
-    const auto table =
-        table_from(0, request.prompt.size() + static_cast<size_t>(request.answer));
+    const auto table = table_from(0, request.prompt.size() + static_cast<size_t>(request.answer));
     std::vector<int32_t> rows = request.prompt;
     int32_t position = 0;
     while (static_cast<int32_t>(answer.tokens.size()) < request.answer) {
@@ -252,8 +247,7 @@ std::vector<ExactAnswer> run_plain(Partition& partition,
 
 std::vector<ExactAnswer> run_capricious(Partition& partition,
                                         const std::vector<ExactRequest>& requests,
-                                        const std::vector<ExactAnswer>& expected,
-                                        Caprice caprice) {
+                                        const std::vector<ExactAnswer>& expected, Caprice caprice) {
   return CapriciousRun(partition, requests, expected, caprice).run();
 }
 

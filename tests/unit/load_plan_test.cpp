@@ -173,12 +173,12 @@ TEST_CASE("load plan: untied embeddings count twice") {
   const int64_t memory = kWeights + 4 * 6'400;
   LoadOrder o = order();
   o.kv_memory = 2 * kBlock;
-  CHECK(plan_load(o, s, "torch", machine(memory)).has_value());
+  CHECK(plan_load(o, s, kFileBytes, "torch", machine(memory)).has_value());
   s.tied_embeddings = false;
-  auto made = plan_load(o, s, "torch", machine(memory + 2 * kBlock - 1));
+  auto made = plan_load(o, s, kFileBytes, "torch", machine(memory + 2 * kBlock - 1));
   REQUIRE(!made.has_value());
   CHECK(made.error().param == "kv_memory");
-  CHECK(plan_load(o, s, "torch", machine(memory + 2 * kBlock)).has_value());
+  CHECK(plan_load(o, s, kFileBytes, "torch", machine(memory + 2 * kBlock)).has_value());
 }
 
 TEST_CASE("load plan: the oracle needs no memory and has room for many") {
