@@ -7,6 +7,7 @@ namespace troupe::native {
 MatmulFn matmul_for(Isa isa) {
   switch (isa) {
     case Isa::amx:
+      return matmul_amx;
     case Isa::avx512:
       return matmul_avx512;
     case Isa::avx2:

@@ -86,29 +86,104 @@ template <PackKind kKind>
   return widen(sum[0]);
 }
 
-/// w4, w4m, w8m: weights that are not negative, unpacked once for all rows of the tile.
+/// From this many rows on, a group takes so long that the processor's own prefetching gains from
+/// help.
+constexpr int kPrefetchRows = 5;
+
+/// Half of a group's scales: acc = fma(m, p, fma(d * s, I, acc)) for one row, acc in memory.
 template <PackKind kKind, ScaleType kScales>
-void unsigned_half(const unsigned char* group, int half, const ActivationTile& x, int64_t at,
-                   float* out, int64_t out_stride) {
-  constexpr int kColumn = kKind == PackKind::w8m ? 512 : 256;
-  const Weights w = unpack<kKind>(group + 32 * half);
-  const __m256 d = scales_at<kScales>(group + kColumn, half);
-  __m256 m;
-  if constexpr (has_min(kKind))
-    m = scales_at<kScales>(group + kColumn + (kScales == ScaleType::f32 ? 64 : 32), half);
-  const int8_t* q = x.q + kGroup * at;
-  float* acc = out + kHalf * half;
-  for (int64_t row = at; row < at + x.rows; ++row, q += kGroup, acc += out_stride) {
-    __m256i whole = dot<kKind>(w, q);
+struct Scales {
+  static constexpr int kColumn = kKind == PackKind::w4 || kKind == PackKind::w4m ? 256 : 512;
+  __m256 d, m;
+
+  [[gnu::always_inline]] Scales(const unsigned char* group, int half)
+      : d(scales_at<kScales>(group + kColumn, half)), m(_mm256_setzero_ps()) {
+    if constexpr (has_min(kKind))
+      m = scales_at<kScales>(group + kColumn + (kScales == ScaleType::f32 ? 64 : 32), half);
+  }
+
+  [[gnu::always_inline]] void add_to(float* acc, __m256i whole, const ActivationTile& x,
+                                     int64_t row) const {
     if constexpr (kKind == PackKind::w4)  // q is q - 8 plus 8
       whole = _mm256_sub_epi32(whole, _mm256_slli_epi32(_mm256_set1_epi32(x.isum[row]), 3));
-    if constexpr (has_min(kKind)) {
-      const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x.s[row]));
-      const __m256 sum = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(whole), _mm256_load_ps(acc));
-      _mm256_store_ps(acc, _mm256_fmadd_ps(m, _mm256_set1_ps(x.p[row]), sum));
-    } else {
-      add_scaled(acc, d, x.s[row], whole);
-    }
+    const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x.s[row]));
+    __m256 sum = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(whole), _mm256_load_ps(acc));
+    if constexpr (has_min(kKind)) sum = _mm256_fmadd_ps(m, _mm256_set1_ps(x.p[row]), sum);
+    _mm256_store_ps(acc, sum);
+  }
+};
+
+/// w4, w4m, w8m: weights that are not negative. Many rows: half a panel at a time, unpacked once.
+template <PackKind kKind, ScaleType kScales>
+void unsigned_many(const unsigned char* group, const ActivationTile& x, int64_t at, float* out,
+                   int64_t out_stride) {
+  for (int half = 0; half < 2; ++half) {
+    const Weights w = unpack<kKind>(group + 32 * half);
+    const Scales<kKind, kScales> scales(group, half);
+    const ActivationTile tile = x;  // a copy, which the stores to `out` cannot change
+    float* acc = out + kHalf * half;
+    for (int64_t row = at; row < at + tile.rows; ++row, acc += out_stride)
+      scales.add_to(acc, dot<kKind>(w, tile.q + kGroup * row), tile, row);
+  }
+}
+
+/// Few rows: line by line, front to back, for the sake of the processor's prefetching (by halves,
+/// one row reached a third of the bandwidth).
+template <PackKind kKind, ScaleType kScales, int kRows>
+void unsigned_few(const unsigned char* group, const ActivationTile& x, int64_t at, float* out,
+                  int64_t out_stride) {
+  constexpr bool kFourBits = kKind != PackKind::w8m;
+  constexpr int kSums = kFourBits ? 1 : 2;
+  const __m256i low = _mm256_set1_epi8(15);
+  __m256i sum[2][kRows][kSums];
+  const auto add = [&](auto half, auto chunk, __m256i w) __attribute__((always_inline)) {
+    constexpr int kSum = chunk.value * kSums / 8;
+    each<kRows>([&](auto r) __attribute__((always_inline)) {
+      const int8_t* q = x.q + kGroup * (at + r.value) + 4 * chunk.value;
+      const __m256i pairs = _mm256_maddubs_epi16(w, four(q));
+      __m256i& to = sum[half.value][r.value][kSum];
+      to = chunk.value % (8 / kSums) == 0 ? pairs : _mm256_add_epi16(to, pairs);
+    });
+  };
+  each<kFourBits ? 4 : 8>([&](auto j) __attribute__((always_inline)) {
+    each<2>([&](auto half) __attribute__((always_inline)) {
+      const __m256i line = line_at(group + 64 * j.value + 32 * half.value);
+      if constexpr (kFourBits) {
+        add(half, Index<2 * j.value>{}, _mm256_and_si256(line, low));
+        add(half, Index<2 * j.value + 1>{}, _mm256_and_si256(_mm256_srli_epi16(line, 4), low));
+      } else {
+        add(half, j, line);
+      }
+    });
+  });
+  each<2>([&](auto half) __attribute__((always_inline)) {
+    const Scales<kKind, kScales> scales(group, half.value);
+    each<kRows>([&](auto r) __attribute__((always_inline)) {
+      __m256i whole = widen(sum[half.value][r.value][0]);
+      if constexpr (kSums == 2)
+        whole = _mm256_add_epi32(whole, widen(sum[half.value][r.value][kSums - 1]));
+      scales.add_to(out + r.value * out_stride + kHalf * half.value, whole, x, at + r.value);
+    });
+  });
+}
+
+/// The group's function for a number of rows.
+using GroupFn = void (*)(const unsigned char* group, const ActivationTile& x, int64_t at,
+                         float* out, int64_t out_stride);
+
+template <PackKind kKind, ScaleType kScales>
+GroupFn unsigned_of(int32_t rows) {
+  switch (rows) {
+    case 1:
+      return unsigned_few<kKind, kScales, 1>;
+    case 2:
+      return unsigned_few<kKind, kScales, 2>;
+    case 3:
+      return unsigned_few<kKind, kScales, 3>;
+    case 4:
+      return unsigned_few<kKind, kScales, 4>;
+    default:
+      return unsigned_many<kKind, kScales>;
   }
 }
 
@@ -171,41 +246,42 @@ template <int kRows>
 
 /// w8 and q6: the rows of the tile in fours, then one by one.
 template <PackKind kKind>
-void signed_half(const unsigned char* group, int half, const ActivationTile& x, int64_t at,
-                 float* out, int64_t out_stride) {
-  constexpr int kAtOnce = 4;
-  float* acc = out + kHalf * half;
-  int32_t row = 0;
-  for (; row + kAtOnce <= x.rows; row += kAtOnce, acc += kAtOnce * out_stride) {
+void signed_group(const unsigned char* group, const ActivationTile& x, int64_t at, float* out,
+                  int64_t out_stride) {
+  const auto rows = [&]<int kRows>(int half, Index<kRows>, int32_t row)
+      __attribute__((always_inline)) {
+    float* acc = out + out_stride * row + kHalf * half;
     if constexpr (kKind == PackKind::q6)
-      q6_rows<kAtOnce>(group, half, x, at + row, acc, out_stride);
+      q6_rows<kRows>(group, half, x, at + row, acc, out_stride);
     else
-      signed_rows<kAtOnce>(group, half, x, at + row, acc, out_stride);
-  }
-  for (; row < x.rows; ++row, acc += out_stride) {
-    if constexpr (kKind == PackKind::q6)
-      q6_rows<1>(group, half, x, at + row, acc, out_stride);
-    else
-      signed_rows<1>(group, half, x, at + row, acc, out_stride);
+      signed_rows<kRows>(group, half, x, at + row, acc, out_stride);
+  };
+  for (int half = 0; half < 2; ++half) {
+    int32_t row = 0;
+    for (; row + 4 <= x.rows; row += 4) rows(half, Index<4>{}, row);
+    for (; row < x.rows; ++row) rows(half, Index<1>{}, row);
   }
 }
 
 template <PackKind kKind, ScaleType kScales>
 void bytes_matmul(const PackedMatrix& w, int32_t first, int32_t count, const ActivationTile& x,
                   float* out, int64_t out_stride) {
+  constexpr int kBytes = group_bytes(kKind, kScales);
+  constexpr int kAhead = 2048;
+  GroupFn add_group = signed_group<kKind>;
+  if constexpr (kKind != PackKind::w8 && kKind != PackKind::q6)
+    add_group = unsigned_of<kKind, kScales>(x.rows);
   const unsigned char* group = w.data + w.panel_bytes() * first;
   for (int32_t i = 0; i < count; ++i, out += kPanelRows) {
-    for (int32_t row = 0; row < x.rows; ++row)
-      for (int half = 0; half < 2; ++half)
-        _mm256_store_ps(out + row * out_stride + kHalf * half, _mm256_setzero_ps());
-    for (int32_t g = 0; g < w.groups; ++g, group += group_bytes(kKind, kScales)) {
-      const int64_t at = int64_t{g} * x.rows;
-      for (int half = 0; half < 2; ++half) {
-        if constexpr (kKind == PackKind::w8 || kKind == PackKind::q6)
-          signed_half<kKind>(group, half, x, at, out, out_stride);
-        else
-          unsigned_half<kKind, kScales>(group, half, x, at, out, out_stride);
-      }
+    for (int32_t row = 0; row < x.rows; ++row) {
+      _mm256_store_ps(out + row * out_stride, _mm256_setzero_ps());
+      _mm256_store_ps(out + row * out_stride + kHalf, _mm256_setzero_ps());
+    }
+    for (int32_t g = 0; g < w.groups; ++g, group += kBytes) {
+      if (x.rows >= kPrefetchRows)
+        for (int line = 0; line < kBytes; line += 64)
+          _mm_prefetch(reinterpret_cast<const char*>(group) + kAhead + line, _MM_HINT_T0);
+      add_group(group, x, int64_t{g} * x.rows, out, out_stride);
     }
   }
 }

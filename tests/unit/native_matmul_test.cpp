@@ -12,6 +12,14 @@
 #include "model/native/matmul.h"
 #include "tests/unit/native_rows.h"
 
+namespace troupe::test {
+
+/// The AMX kernel over emulated tiles; needs AVX-512.
+void matmul_emulated_tiles(const native::PackedMatrix& w, int32_t first, int32_t count,
+                           const native::ActivationTile& x, float* out, int64_t out_stride);
+
+}  // namespace troupe::test
+
 using namespace troupe;
 using namespace troupe::native;
 
@@ -78,13 +86,13 @@ class Activations {
 };
 
 /// Out of the kernel, [row][16 * count]. What lies beyond is checked to be untouched.
-std::vector<float> product(Isa isa, const PackedMatrix& w, int32_t first, int32_t count,
+std::vector<float> product(MatmulFn matmul, const PackedMatrix& w, int32_t first, int32_t count,
                            const ActivationTile& x) {
   constexpr float kUntouched = 12345;
   const int64_t stride = 16 * (int64_t{count} + 1);
   test::Lines<float> out(static_cast<size_t>(stride * x.rows));
   for (size_t i = 0; i < out.size(); ++i) out[i] = kUntouched;
-  matmul_for(isa)(w, first, count, x, out.data(), stride);
+  matmul(w, first, count, x, out.data(), stride);
   std::vector<float> result;
   for (int64_t i = 0; i < stride * x.rows; ++i) {
     const float value = out[static_cast<size_t>(i)];
@@ -94,6 +102,11 @@ std::vector<float> product(Isa isa, const PackedMatrix& w, int32_t first, int32_
       FAIL_CHECK("the kernel wrote beyond its panels");
   }
   return result;
+}
+
+std::vector<float> product(Isa isa, const PackedMatrix& w, int32_t first, int32_t count,
+                           const ActivationTile& x) {
+  return product(matmul_for(isa), w, first, count, x);
 }
 
 /// Which NaN comes out is not part of the contract: any of them is a fault.
@@ -108,7 +121,8 @@ size_t differing(std::span<const float> a, std::span<const float> b) {
   return count;
 }
 
-/// Every instruction set this processor has gives the scalar bits.
+/// Every instruction set this processor has gives the scalar bits, and so does the AMX kernel over
+/// emulated tiles.
 void check_isas(const PackedMatrix& w, int32_t first, int32_t count, const ActivationTile& x) {
   const auto want = product(Isa::scalar, w, first, count, x);
   for (Isa isa : kIsas) {
@@ -116,6 +130,12 @@ void check_isas(const PackedMatrix& w, int32_t first, int32_t count, const Activ
     CAPTURE(name_of(isa));
     CAPTURE(x.rows);
     CHECK(differing(product(isa, w, first, count, x), want) == 0);
+  }
+  const bool tiles = w.kind == PackKind::w4 || w.kind == PackKind::w4m || w.kind == PackKind::w8 ||
+                     w.kind == PackKind::w8m;
+  if (tiles && can_run(Isa::avx512)) {
+    CAPTURE(x.rows);
+    CHECK(differing(product(test::matmul_emulated_tiles, w, first, count, x), want) == 0);
   }
 }
 
