@@ -173,7 +173,6 @@ void Batcher::State::enqueue(Time now, RouterId router, const Enqueue& request,
   if (over) return;
   ++arrivals;
   auto owned = std::make_unique<Sequence>(std::move(*sequence));
-  owned->lookup.extend(owned->tokens);
   deadlines.emplace(owned->deadline, request.key);
   schedule.add(*owned);
   sequences.emplace(request.key, std::move(owned));
