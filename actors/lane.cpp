@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "actors/state_dir.h"
 #include "config/check.h"
 #include "config/limits.h"
 #include "model/backends.h"
@@ -99,14 +100,17 @@ Result<LoadedModel> DeviceLane::load_now(const LoadOrder& order) {
     loaded.bundle.spec = oracle_spec();
     loaded.bundle.tokenizer = oracle_tokenizer_spec();
     loaded.bundle.chat_template = kOracleTemplate;
+    identify(loaded.bundle);
     weights = std::make_shared<OracleWeights>();
   } else {
-    auto opened = open_model(order.source);
+    auto opened = open_model(order.source, WeightsIdMemory(weights_id_memory_path()));
     if (!opened) return std::unexpected(opened.error());
     loaded.bundle = std::move(opened->bundle);
     weights = std::move(opened->weights);
   }
-  auto plan = plan_load(order, loaded.bundle.spec, backend, machine_facts());
+  auto plan =
+      plan_load(order, loaded.bundle.spec, weight_bytes(*weights, loaded.bundle.spec.n_layers),
+                backend, machine_facts());
   if (!plan) return std::unexpected(plan.error());
   loaded.plan = *plan;
   auto partitions =
@@ -122,7 +126,6 @@ Result<LoadedModel> DeviceLane::load_now(const LoadOrder& order) {
     if (aborted_) partition_->abort();
   }
   loaded.bundle.manifest.weights_id = weights->weights_id();
-  identify(loaded.bundle);
   auto capabilities =
       partition_->load(*weights, loaded.bundle.spec, *partitions, order.rank, loaded.plan.budget);
   if (!capabilities) return std::unexpected(capabilities.error());

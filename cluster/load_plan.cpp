@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "config/limits.h"
+#include "model/native/kv_layout.h"
 
 namespace troupe {
 
@@ -12,19 +13,35 @@ namespace {
 
 /// Sizes that suit a backend when nothing else is asked for.
 struct Defaults {
-  int64_t bytes_per_number;  ///< of KV and weights in memory
   int64_t kv_memory;
   int32_t max_rows, max_slots, prefill_chunk;
   Duration canary;
 };
 
 // torch: a chunk of 128 rows keeps the p99 of a step of a 135M model under 250 ms on two cores.
-constexpr Defaults kTorch{4, kGiB, 256, 64, 128, kCanaryTorch};
+constexpr Defaults kTorch{kGiB, 256, 64, 128, kCanaryTorch};
+// native: a step of 512 rows of a 135M model takes some 0.2 s on two cores; while others decode,
+// the learnt budget keeps steps far shorter.
+constexpr Defaults kNative{kGiB, 512, 128, 512, kCanaryNative};
 // oracle: 256 streams with prompts fit without queueing; its KV is one hash a position.
-constexpr Defaults kOracle{0, 0, 2048, kSlotsMax, 512, kCanaryNative};
+constexpr Defaults kOracle{0, 2048, kSlotsMax, 512, kCanaryNative};
 constexpr int32_t kOracleBlocks = 16'384;
 
-int64_t weights_in_memory(const ModelSpec& s) {
+const Defaults& defaults_of(const std::string& backend) {
+  if (backend == "oracle") return kOracle;
+  return backend == "torch" ? kTorch : kNative;
+}
+
+/// Of a block of all layers and heads.
+int64_t kv_block_bytes(const ModelSpec& s, const std::string& backend, KvType type) {
+  if (backend == "torch") return int64_t{2} * 4 * s.n_layers * s.kv_dim() * kBlockPositions;
+  const native::KvLayout unit{
+      .format = type == KvType::int8 ? native::KvFormat::int8 : native::KvFormat::f16,
+      .head_dim = s.head_dim};
+  return unit.unit_bytes() * s.n_layers * s.n_kv_heads;
+}
+
+int64_t weights_in_float32(const ModelSpec& s) {
   const int64_t layer = int64_t{s.hidden} * (s.q_dim() + 2 * s.kv_dim()) +
                         int64_t{s.q_dim()} * s.hidden + 3 * int64_t{s.hidden} * s.ffn;
   return 4 * (s.n_layers * layer + int64_t{s.vocab} * s.hidden * (s.tied_embeddings ? 1 : 2));
@@ -33,13 +50,13 @@ int64_t weights_in_memory(const ModelSpec& s) {
 }  // namespace
 
 std::string resolve_backend(const std::string& asked) {
-  return asked == "auto" || asked.empty() ? "torch" : asked;
+  return asked == "auto" || asked.empty() ? "native" : asked;
 }
 
-Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
+Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec, int64_t weight_bytes,
                            const std::string& backend, const MachineFacts& machine) {
-  const bool oracle = backend == "oracle";
-  const Defaults& d = oracle ? kOracle : kTorch;
+  const bool oracle = backend == "oracle", torch = backend == "torch";
+  const Defaults& d = defaults_of(backend);
   LoadPlan plan;
   plan.prefill_chunk = d.prefill_chunk;
   plan.canary = d.canary;
@@ -56,17 +73,17 @@ Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
             "model {}: ctx {} is longer than the model's context of {}; ask for at most that",
             order.model, order.context, spec.context),
         "ctx");
-  const int64_t block_bytes =
-      2 * d.bytes_per_number * spec.n_layers * spec.kv_dim() * kBlockPositions;
+  const int64_t block_bytes = oracle ? 0 : kv_block_bytes(spec, backend, order.kv_type);
   if (oracle) {
     plan.budget.kv_blocks = order.kv_blocks > 0 ? order.kv_blocks : kOracleBlocks;
   } else {
-    const int64_t weights = weights_in_memory(spec);
+    const int64_t weights = torch ? weights_in_float32(spec) : weight_bytes;
     if (weights > machine.memory_available)
       return fail(ErrorCode::too_large,
-                  fmt::format("model {}: its weights need {} MiB in float32, {} MiB of memory are "
+                  fmt::format("model {}: its weights need {} MiB{}, {} MiB of memory are "
                               "free; use a smaller model",
-                              order.model, weights / kMiB, machine.memory_available / kMiB),
+                              order.model, weights / kMiB, torch ? " in float32" : "",
+                              machine.memory_available / kMiB),
                   "source");
     const int64_t room = machine.memory_available - weights;
     const int64_t asked = order.kv_blocks > 0 ? order.kv_blocks * block_bytes : order.kv_memory;

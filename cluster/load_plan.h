@@ -28,9 +28,10 @@ struct LoadPlan {
 /// "auto" becomes the best backend of this build for a CPU.
 std::string resolve_backend(const std::string& asked);
 
-/// too_large before anything is loaded when the KV asked for, or the weights in float32, do not fit
-/// in memory; invalid_argument when the context asked for is longer than the model's.
-Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
+/// `weight_bytes`: of the model's tensors as they stand in the file. too_large before anything is
+/// loaded when the KV asked for, or the weights as the backend keeps them, do not fit in memory;
+/// invalid_argument when the context asked for is longer than the model's.
+Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec, int64_t weight_bytes,
                            const std::string& backend, const MachineFacts& machine);
 
 }  // namespace troupe

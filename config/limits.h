@@ -159,6 +159,9 @@ inline constexpr size_t kMetadataStringBytesMax = 16 * kMiB;
 inline constexpr size_t kMetadataArrayMax = 4'194'304;
 inline constexpr size_t kTensorsMax = 65'536;
 inline constexpr size_t kShardFilesMax = 1'024;
+inline constexpr size_t kWeightsIdsMax = 64;  ///< models a user keeps in use; 13 KB of file
+/// A file changed more recently may change again without another time stamp.
+inline constexpr Duration kFileSettles = 2s;
 inline constexpr int64_t kJsonFileBytesMax =
     64 * kMiB;  ///< tokenizer.json of a 256k vocabulary is 30 MB
 inline constexpr int32_t kLayersMax = 1'024, kHeadsMax = 1'024, kHeadDimMax = 1'024;
@@ -189,6 +192,8 @@ inline constexpr int kTemplateNestingMax =
 inline constexpr int64_t kResponseCacheBytes = 64 * kMiB;
 inline constexpr size_t kResponseCacheShards = 16;
 inline constexpr int64_t kCachedResponseBytesMax = kMiB;  ///< larger answers are not cached
+inline constexpr int64_t kAnswerRecordsBytesMax =
+    32 * kMiB;  ///< answers being written that may yet be cached; beyond, they are not
 inline constexpr Duration kRedisTimeout = 50ms;
 inline constexpr int kRedisBreakerErrors =
     5;  ///< in kRedisBreakerWindow; then closed to traffic for kRedisBreakerRest

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "model/native/native_partition.h"
 #include "model/oracle/oracle_partition.h"
 #include "model/plugin_loader.h"
 
@@ -12,9 +13,10 @@ Result<std::unique_ptr<Partition>> make_partition(std::string_view backend,
   if (backend == "oracle")
     return std::make_unique<OraclePartition>(
         OracleOptions{.model_seed = options.oracle_seed, .step_time = options.oracle_step});
+  if (backend == "native") return std::make_unique<native::NativePartition>();
   if (backend != "torch")
     return fail(ErrorCode::invalid_argument,
-                "There is no backend named '" + std::string(backend) + "': use torch or oracle.",
+                "There is no backend named '" + std::string(backend) + "': use native, torch or oracle.",
                 "backend");
   std::filesystem::path folder = options.plugin_folder;
   if (folder.empty()) {

@@ -18,7 +18,7 @@ struct BackendOptions {
   Duration oracle_step{};  ///< how long a step of the oracle pretends to take
 };
 
-/// "torch" or "oracle". invalid_argument for other names, else as load_backend_plugin.
+/// "native", "torch" or "oracle". invalid_argument for other names, else as load_backend_plugin.
 Result<std::unique_ptr<Partition>> make_partition(std::string_view backend,
                                                   const BackendOptions& options = {});
 

@@ -45,6 +45,11 @@ class SamplerSlot {
   /// Tells the slot which token was accepted, so that penalties count it.
   void accept(int32_t token);
 
+  /// The largest raw logit is all a draw needs: no temperature, penalty, bias or log-probability.
+  bool plain_greedy() const {
+    return open_.temperature == 0 && open_.n_logprobs < 0 && !penalises_ && open_.bias.empty();
+  }
+
   const SlotOpen& parameters() const { return open_; }
 
  private:

@@ -52,4 +52,13 @@ std::string_view name_of(TensorKind kind) {
   return "?";
 }
 
+int64_t weight_bytes(const WeightSource& source, int32_t layers) {
+  int64_t bytes = 0;
+  for (int kind = 0; kind < kTensorKinds; ++kind)
+    for (int32_t layer = -1; layer < layers; ++layer)
+      if (const auto info = source.info({static_cast<TensorKind>(kind), layer}))
+        bytes += info->rows * row_bytes(traits_of(info->dtype), info->cols);
+  return bytes;
+}
+
 }  // namespace troupe

@@ -53,6 +53,8 @@ struct TensorInfo {
   int64_t cols = 0;  ///< contiguous; a multiple of the dtype's block
 };
 
+inline constexpr int kTensorKinds = static_cast<int>(TensorKind::down_bias) + 1;
+
 /// Half-open range of rows.
 struct RowRange {
   int64_t begin = 0, end = 0;
@@ -72,5 +74,8 @@ class WeightSource {
   /// a GB.
   virtual Digest weights_id() const = 0;
 };
+
+/// Of all tensors of a model of `layers` layers, as they stand in the file.
+int64_t weight_bytes(const WeightSource& source, int32_t layers);
 
 }  // namespace troupe

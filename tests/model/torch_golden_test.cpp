@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "tests/model/golden_logits.h"
-#include "tests/model/torch_fixture.h"
+#include "tests/model/backend_model.h"
 
 using namespace troupe;
 using namespace troupe::test;

@@ -11,8 +11,7 @@ namespace {
 
 BridgeState state() {
   BridgeState out;
-  out.ready = true;
-  out.models = {{"m", 2, 2, ""}};
+  out.readiness = {true, "", {{"m", 2, 2, ""}}};
   for (uint32_t i = 0; i < 2; ++i) {
     GroupStatus group;
     group.group = GroupId(i);

@@ -11,7 +11,7 @@ TEST_CASE("backends: an unknown name is refused with the names there are") {
   REQUIRE(!made.has_value());
   CHECK(made.error().code == ErrorCode::invalid_argument);
   CHECK(made.error().param == "backend");
-  CHECK(made.error().message == "There is no backend named 'cuda12': use torch or oracle.");
+  CHECK(made.error().message == "There is no backend named 'cuda12': use native, torch or oracle.");
 }
 
 TEST_CASE("backends: a missing plugin names its file and what to do") {

@@ -25,6 +25,11 @@ constexpr int64_t kWeights = 4 * (2 * 36'864 + 6'400);
 // Keys and values: 2 x 2 layers x 32 x 4 bytes x 16 positions.
 constexpr int64_t kBlock = 8'192;
 
+// As a file might have them: native keeps weights so.
+constexpr int64_t kFileBytes = kMiB;
+// Native: 2 layers x 2 kv heads x (2 x 16 x 16 numbers of 2 bytes).
+constexpr int64_t kNativeBlock = 4'096;
+
 LoadOrder order() {
   LoadOrder o;
   o.model = "m";
@@ -34,12 +39,12 @@ LoadOrder order() {
 MachineFacts machine(int64_t memory) { return {memory, 8}; }
 
 LoadPlan plan(const LoadOrder& o, const char* backend = "torch", int64_t memory = kGiB) {
-  auto made = plan_load(o, spec(), backend, machine(memory));
+  auto made = plan_load(o, spec(), kFileBytes, backend, machine(memory));
   REQUIRE(made.has_value());
   return *made;
 }
 Error refused(const LoadOrder& o, const char* backend = "torch", int64_t memory = kGiB) {
-  auto made = plan_load(o, spec(), backend, machine(memory));
+  auto made = plan_load(o, spec(), kFileBytes, backend, machine(memory));
   REQUIRE(!made.has_value());
   return made.error();
 }
@@ -61,6 +66,23 @@ TEST_CASE(
   CHECK(p.budget.kv_blocks == (kGiB - kWeights) / 4 / kBlock);
   CHECK(p.kv_bytes == p.budget.kv_blocks * kBlock);
   CHECK(plan(order(), "torch", 100 * kGiB).kv_bytes == kGiB);  // at most so much unasked
+}
+
+TEST_CASE("load plan: native keeps weights as the file has them and KV in 16 or 8 bits") {
+  const LoadPlan p = plan(order(), "native");
+  CHECK(p.budget.max_rows == 512);
+  CHECK(p.budget.max_slots == 128);
+  CHECK(p.canary == 2s);
+  CHECK(p.budget.kv_blocks == (kGiB - kFileBytes) / 4 / kNativeBlock);
+  CHECK(p.kv_bytes == p.budget.kv_blocks * kNativeBlock);
+  LoadOrder o = order();
+  o.kv_type = KvType::int8;  // 2 x (16 x 16 bytes + 16 scales of 4 bytes), twice, in 2 layers
+  o.kv_memory = 100 * 2'560;
+  CHECK(plan(o, "native").budget.kv_blocks == 100);
+  const Error e = refused(order(), "native", kFileBytes - 1);
+  CHECK(e.message ==
+        "model m: its weights need 1 MiB, 0 MiB of memory are free; use a smaller model");
+  CHECK(resolve_backend("auto") == "native");
 }
 
 TEST_CASE("load plan: wishes are kept") {
@@ -151,12 +173,12 @@ TEST_CASE("load plan: untied embeddings count twice") {
   const int64_t memory = kWeights + 4 * 6'400;
   LoadOrder o = order();
   o.kv_memory = 2 * kBlock;
-  CHECK(plan_load(o, s, "torch", machine(memory)).has_value());
+  CHECK(plan_load(o, s, kFileBytes, "torch", machine(memory)).has_value());
   s.tied_embeddings = false;
-  auto made = plan_load(o, s, "torch", machine(memory + 2 * kBlock - 1));
+  auto made = plan_load(o, s, kFileBytes, "torch", machine(memory + 2 * kBlock - 1));
   REQUIRE(!made.has_value());
   CHECK(made.error().param == "kv_memory");
-  CHECK(plan_load(o, s, "torch", machine(memory + 2 * kBlock)).has_value());
+  CHECK(plan_load(o, s, kFileBytes, "torch", machine(memory + 2 * kBlock)).has_value());
 }
 
 TEST_CASE("load plan: the oracle needs no memory and has room for many") {

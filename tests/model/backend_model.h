@@ -1,4 +1,4 @@
-// A model loaded into the torch backend, and ways to feed it a prompt.
+// A model loaded into a backend, and ways to feed it a prompt.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -20,12 +20,14 @@ inline std::string golden_path(const std::string& name) {
   return std::string(TROUPE_SOURCE_DIR) + "/tests/golden/" + name;
 }
 
-class TorchModel {
+class BackendModel {
  public:
-  explicit TorchModel(const std::string& path) : TorchModel(open(path)) {}
-  explicit TorchModel(OpenedModel opened) : opened_(std::move(opened)), partition_(make()) {
-    const auto loaded =
-        partition_->load(*opened_.weights, spec(), whole_model(spec()), 0, budget());
+  BackendModel(const std::string& path, const std::string& backend,
+               const Budget& given = budget())
+      : BackendModel(open(path), backend, given) {}
+  BackendModel(OpenedModel opened, const std::string& backend, const Budget& given = budget())
+      : opened_(std::move(opened)), partition_(make(backend)) {
+    const auto loaded = partition_->load(*opened_.weights, spec(), whole_model(spec()), 0, given);
     REQUIRE_MESSAGE(loaded.has_value(), loaded.error().message);
     capabilities = *loaded;
   }
@@ -35,8 +37,8 @@ class TorchModel {
     REQUIRE_MESSAGE(opened.has_value(), opened.error().message);
     return std::move(*opened);
   }
-  static std::unique_ptr<Partition> make() {
-    auto made = make_partition("torch", {.plugin_folder = TROUPE_BINARY_DIR});
+  static std::unique_ptr<Partition> make(const std::string& backend) {
+    auto made = make_partition(backend, {.plugin_folder = TROUPE_BINARY_DIR});
     REQUIRE_MESSAGE(made.has_value(), made.error().message);
     return std::move(*made);
   }
@@ -102,6 +104,13 @@ class TorchModel {
  public:
   Capabilities capabilities;
   StepDriver driver{*partition_};
+};
+
+class TorchModel : public BackendModel {
+ public:
+  explicit TorchModel(const std::string& path) : BackendModel(path, "torch") {}
+  explicit TorchModel(OpenedModel opened) : BackendModel(std::move(opened), "torch") {}
+  static std::unique_ptr<Partition> make() { return BackendModel::make("torch"); }
 };
 
 inline double largest_gap(const Logprobs& a, const Logprobs& b) {

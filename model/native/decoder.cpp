@@ -1,0 +1,249 @@
+#include "model/native/decoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "config/check.h"
+#include "model/native/pack.h"
+#include "model/native/phase_cut.h"
+
+namespace troupe::native {
+
+namespace {
+
+int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+int64_t unit_macs(const UnitPanels& unit) {
+  return int64_t{unit.panels} * kPanelRows * unit.matrix.groups * kGroup;
+}
+int64_t unit_bytes(const UnitPanels& unit) { return unit.panels * unit.matrix.panel_bytes(); }
+
+}  // namespace
+
+Result<std::unique_ptr<Decoder>> Decoder::make(const WeightSource& source, const ModelSpec& spec,
+                                               const Budget& budget, const KvLayout& kv,
+                                               MatmulFn matmul, const VectorKernels& kernels,
+                                               ThreadPool& pool) {
+  std::unique_ptr<Decoder> d(new Decoder(spec, matmul, kernels, pool));
+  auto weights = load_native_weights(source, spec, pool);
+  if (!weights) return std::unexpected(weights.error());
+  d->weights_ = std::move(*weights);
+  d->rope_ = std::make_unique<RopeTable>(spec.rope, spec.head_dim, budget.context,
+                                         d->weights_.rope_divisors);
+  auto store = KvStore::make(kv, spec.n_layers);
+  if (!store) return std::unexpected(store.error());
+  d->kv_ = std::move(*store);
+  auto attention = Attention::make(spec, kernels, budget.max_rows, budget.context, pool.threads());
+  if (!attention) return std::unexpected(attention.error());
+  d->attention_ = std::move(*attention);
+  d->q_scale_ = 1 / std::sqrt(static_cast<float>(spec.head_dim));
+
+  const auto keeps =
+      d->weights_.any_float ? Activations::Keeps::floats_too : Activations::Keeps::quantised;
+  for (auto [to, width] : {std::pair{&d->normed_, spec.hidden},
+                           {&d->attended_, spec.q_dim()},
+                           {&d->gated_, spec.ffn}}) {
+    auto made = Activations::make(budget.max_rows, width, keeps);
+    if (!made) return std::unexpected(made.error());
+    *to = std::move(*made);
+  }
+  // The widest piece a thread computes at once: k and v of a head, a gate/up unit, or a norm's row.
+  const int64_t head = padded(spec.head_dim);
+  d->scratch_floats_ =
+      std::max(kTileRows * std::max<int64_t>(2 * head, 2 * kFfnUnit), padded(spec.hidden));
+  const int64_t x = padded(int64_t{budget.max_rows} * spec.hidden);
+  const int64_t q = padded(int64_t{budget.max_rows} * spec.q_dim());
+  auto memory =
+      HugeBuffer::make(static_cast<size_t>((x + q + d->scratch_floats_ * pool.threads()) * 4));
+  if (!memory) return std::unexpected(memory.error());
+  d->memory_ = std::move(*memory);
+  d->x_ = reinterpret_cast<float*>(d->memory_.data());
+  d->q_ = d->x_ + x;
+  d->scratch_ = d->q_ + q;
+  d->rows_.reserve(static_cast<size_t>(budget.max_rows));
+  return d;
+}
+
+Result<void> Decoder::forward(std::span<const SequenceRows> sequences, const StepStop& stop) {
+  finite_.store(true, std::memory_order_relaxed);
+  plan_rows(sequences);
+  embed();
+  attention_.plan(all_rows_);
+  for (int32_t layer = 0; layer < spec_.n_layers; ++layer) {
+    if (auto ok = stop.check(); !ok) return ok;
+    const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+    norm(w.attention_norm, static_cast<int32_t>(rows_.size()));
+    project_heads(layer);
+    // After the last layer's KV is written, only rows that give output go on.
+    if (layer + 1 == spec_.n_layers) keep_wanted_rows();
+    const int32_t rows =
+        layer + 1 == spec_.n_layers ? out_rows_ : static_cast<int32_t>(rows_.size());
+    if (rows == 0) break;
+    attended_.set_rows(rows);
+    check_finite(attention_.run(*pool_, kv_, layer, q_, attended_));
+    add_projection(w.o, w.o_bias, attended_);
+    norm(w.ffn_norm, rows);
+    feed_forward(w);
+  }
+  if (out_rows_ > 0) norm(weights_.output_norm, out_rows_);
+  if (!finite_.load(std::memory_order_relaxed))
+    return fail(ErrorCode::internal,
+                "A hidden state of the step is not finite: the weights or the KV memory are "
+                "damaged, and the group starts anew.");
+  return {};
+}
+
+void Decoder::plan_rows(std::span<const SequenceRows> sequences) {
+  rows_.clear();
+  all_rows_.clear();
+  wanted_rows_.clear();
+  out_rows_ = 0;
+  int32_t positions = 0;
+  for (const SequenceRows& s : sequences) {
+    const auto row0 = static_cast<int32_t>(rows_.size());
+    for (int32_t i = 0; i < s.rows; ++i) {
+      const int32_t position = s.position + i;
+      rows_.push_back({s.tokens[i], position, s.table[position / kKvBlock]});
+    }
+    positions = std::max(positions, s.position + s.rows);
+    all_rows_.push_back({s.table, row0, row0, s.position, s.rows});
+    const int32_t wanted = s.rows - s.first_out;
+    if (wanted > 0)
+      wanted_rows_.push_back(
+          {s.table, row0 + s.first_out, out_rows_, s.position + s.first_out, wanted});
+    out_rows_ += wanted;
+  }
+  rope_->ensure(positions);
+}
+
+void Decoder::embed() {
+  pool_->run(static_cast<int>(rows_.size()), [&](int row, int) {
+    unpack_row(weights_.embedding, rows_[static_cast<size_t>(row)].token,
+               {x(row), static_cast<size_t>(spec_.hidden)});
+  });
+}
+
+void Decoder::norm(const std::vector<float>& weight, int32_t rows) {
+  normed_.set_rows(rows);
+  constexpr int32_t kRowsPerChunk = 8;
+  pool_->run((rows + kRowsPerChunk - 1) / kRowsPerChunk, [&](int chunk, int thread) {
+    float* y = scratch(thread);
+    const int32_t end = std::min(rows, (chunk + 1) * kRowsPerChunk);
+    for (int32_t row = chunk * kRowsPerChunk; row < end; ++row) {
+      kernels_->rms_norm(x(row), weight.data(), spec_.hidden, spec_.rms_eps, y);
+      check_finite(normed_.put(*kernels_, row, 0, y, spec_.hidden));
+    }
+  });
+}
+
+void Decoder::project_heads(int32_t layer) {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+  const Tiling& tiling = normed_.tiling();
+  // A kv head is two units of work: k and v are written together.
+  const PhaseCut queries(spec_.n_heads, unit_bytes(w.q), unit_macs(w.q), tiling, pool_->threads());
+  const PhaseCut keys(spec_.n_kv_heads, 2 * unit_bytes(w.k), 2 * unit_macs(w.k), tiling,
+                      pool_->threads());
+  const int32_t key_chunks = keys.chunks();
+  pool_->run(key_chunks + queries.chunks(), [&](int chunk, int thread) {
+    float* y = scratch(thread);
+    if (chunk < key_chunks)
+      keys.each(chunk, [&](int32_t head, int32_t tile) { key_value_head(layer, head, tile, y); });
+    else
+      queries.each(chunk - key_chunks,
+                   [&](int32_t head, int32_t tile) { query_head(layer, head, tile, y); });
+  });
+}
+
+void Decoder::query_head(int32_t layer, int32_t head, int32_t tile, float* y) {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+  const int32_t dim = spec_.head_dim;
+  const int64_t stride = padded(dim);
+  matmul_(w.q.matrix, w.q.panel(head), w.q.panels, normed_.tile(tile), y, stride);
+  const int32_t first = normed_.tiling().first(tile), rows = normed_.tiling().size(tile);
+  for (int32_t r = 0; r < rows; ++r, y += stride) {
+    const int32_t position = rows_[static_cast<size_t>(first + r)].position;
+    if (!w.q_bias.empty()) kernels_->add(y, w.q_bias.data() + head * dim, dim);
+    if (!w.q_norm.empty()) kernels_->rms_norm(y, w.q_norm.data(), dim, spec_.rms_eps, y);
+    kernels_->rotate(y, dim, rope_->cos(position), rope_->sin(position), q_scale_);
+    std::memcpy(q_ + int64_t{first + r} * spec_.q_dim() + head * dim, y,
+                static_cast<size_t>(dim) * 4);
+  }
+}
+
+void Decoder::key_value_head(int32_t layer, int32_t head, int32_t tile, float* y) {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+  const int32_t dim = spec_.head_dim;
+  const int64_t stride = padded(dim);
+  const ActivationTile in = normed_.tile(tile);
+  float* k = y;
+  float* v = y + in.rows * stride;
+  matmul_(w.k.matrix, w.k.panel(head), w.k.panels, in, k, stride);
+  matmul_(w.v.matrix, w.v.panel(head), w.v.panels, in, v, stride);
+  const int32_t first = normed_.tiling().first(tile);
+  for (int32_t r = 0; r < in.rows; ++r, k += stride, v += stride) {
+    const Row& row = rows_[static_cast<size_t>(first + r)];
+    if (!w.k_bias.empty()) kernels_->add(k, w.k_bias.data() + head * dim, dim);
+    if (!w.v_bias.empty()) kernels_->add(v, w.v_bias.data() + head * dim, dim);
+    if (!w.k_norm.empty()) kernels_->rms_norm(k, w.k_norm.data(), dim, spec_.rms_eps, k);
+    kernels_->rotate(k, dim, rope_->cos(row.position), rope_->sin(row.position), 1);
+    kernels_->write_kv(kv_.layout(), kv_.unit(layer, row.block, head), row.position % kKvBlock, k,
+                       v);
+  }
+}
+
+void Decoder::keep_wanted_rows() {
+  // Ascending, and a row never moves behind itself, so nothing is overwritten that is still needed.
+  for (const AttentionRows& r : wanted_rows_)
+    for (int32_t i = 0; i < r.rows; ++i)
+      if (r.out_row != r.q_row)
+        std::memmove(x(r.out_row + i), x(r.q_row + i), static_cast<size_t>(spec_.hidden) * 4);
+  attention_.plan(wanted_rows_);
+}
+
+void Decoder::add_projection(const PackedMatrix& matrix, const std::vector<float>& bias,
+                             const Activations& in) {
+  const Tiling& tiling = in.tiling();
+  const PhaseCut cut(matrix.panels, matrix.panel_bytes(),
+                     int64_t{kPanelRows} * matrix.groups * kGroup, tiling, pool_->threads());
+  pool_->run(cut.chunks(), [&](int chunk, int thread) {
+    float* y = scratch(thread);
+    cut.each(chunk, [&](int32_t panel, int32_t tile) {
+      matmul_(matrix, panel, 1, in.tile(tile), y, kPanelRows);
+      const int32_t column = panel * kPanelRows, n = std::min(kPanelRows, spec_.hidden - column);
+      for (int32_t r = 0; r < tiling.size(tile); ++r) {
+        float* row = y + r * kPanelRows;
+        if (!bias.empty()) kernels_->add(row, bias.data() + column, n);
+        kernels_->add(x(tiling.first(tile) + r) + column, row, n);
+      }
+    });
+  });
+}
+
+void Decoder::feed_forward(const LayerWeights& w) {
+  const Tiling& tiling = normed_.tiling();
+  gated_.set_rows(tiling.rows);
+  const PhaseCut cut(weights_.ffn_units, unit_bytes(w.gate) + unit_bytes(w.up),
+                     unit_macs(w.gate) + unit_macs(w.up), tiling, pool_->threads());
+  pool_->run(cut.chunks(), [&](int chunk, int thread) {
+    float* gate = scratch(thread);
+    cut.each(chunk, [&](int32_t unit, int32_t tile) {
+      const ActivationTile in = normed_.tile(tile);
+      float* up = gate + in.rows * kFfnUnit;
+      matmul_(w.gate.matrix, w.gate.panel(unit), w.gate.panels, in, gate, kFfnUnit);
+      matmul_(w.up.matrix, w.up.panel(unit), w.up.panels, in, up, kFfnUnit);
+      const int32_t column = unit * kFfnUnit, n = std::min(kFfnUnit, spec_.ffn - column);
+      for (int32_t r = 0; r < in.rows; ++r) {
+        float* g = gate + r * kFfnUnit;
+        float* u = up + r * kFfnUnit;
+        if (!w.gate_bias.empty()) kernels_->add(g, w.gate_bias.data() + column, n);
+        if (!w.up_bias.empty()) kernels_->add(u, w.up_bias.data() + column, n);
+        kernels_->silu_mul(g, u, n, g);
+        check_finite(gated_.put(*kernels_, tiling.first(tile) + r, column, g, n));
+      }
+    });
+  });
+  add_projection(w.down, w.down_bias, gated_);
+}
+
+}  // namespace troupe::native

@@ -1,0 +1,65 @@
+#include "model/native/kv_store.h"
+
+#include <cstring>
+#include <string>
+
+#include "model/numerics_id.h"
+
+namespace troupe::native {
+
+Result<KvStore> KvStore::make(const KvLayout& layout, int32_t layers) {
+  KvStore store;
+  store.layout_ = layout;
+  store.layers_ = layers;
+  auto memory = HugeBuffer::make(static_cast<size_t>(store.bytes()));
+  if (!memory) return std::unexpected(memory.error());
+  store.memory_ = std::move(*memory);
+  store.base_ = reinterpret_cast<unsigned char*>(store.memory_.data());
+  return store;
+}
+
+void KvStore::copy(int32_t from, int32_t to) const {
+  const auto bytes = static_cast<size_t>(layout_.unit_bytes() * layout_.kv_heads);
+  for (int32_t layer = 0; layer < layers_; ++layer)
+    std::memcpy(unit(layer, to, 0), unit(layer, from, 0), bytes);
+}
+
+Digest KvStore::layout_id() const {
+  return NumericsId()
+      .add(layout_.format == KvFormat::f16 ? "native kv f16, K [dim][16], V [16][dim]"
+                                           : "native kv int8, K [dim][16], V [16][dim], scales")
+      .add(static_cast<uint64_t>(layers_))
+      .add(static_cast<uint64_t>(layout_.kv_heads))
+      .add(static_cast<uint64_t>(layout_.head_dim))
+      .finish();
+}
+
+Result<void> KvStore::check(BlockId block, const BlockImage& image) const {
+  if (block.value < 0 || block.value >= layout_.blocks)
+    return fail(ErrorCode::invalid_argument, "There is no KV block " + std::to_string(block.value) +
+                                                 ": name one below " +
+                                                 std::to_string(layout_.blocks) + ".");
+  if (image.kv_layout_id != layout_id() || image.layer < 0 || image.layer >= layers_ ||
+      image.kv_head < 0 || image.kv_head >= layout_.kv_heads ||
+      image.bytes.size() != static_cast<size_t>(layout_.unit_bytes()))
+    return fail(ErrorCode::invalid_argument,
+                "The KV image is not of this model's layout: recompute the block instead.");
+  return {};
+}
+
+Result<void> KvStore::export_block(BlockId block, BlockImage& image) const {
+  if (image.kv_layout_id == Digest{}) image.kv_layout_id = layout_id();
+  if (auto ok = check(block, image); !ok) return ok;
+  std::memcpy(image.bytes.data(), unit(image.layer, block.value, image.kv_head),
+              image.bytes.size());
+  return {};
+}
+
+Result<void> KvStore::import_block(BlockId block, const BlockImage& image) const {
+  if (auto ok = check(block, image); !ok) return ok;
+  std::memcpy(unit(image.layer, block.value, image.kv_head), image.bytes.data(),
+              image.bytes.size());
+  return {};
+}
+
+}  // namespace troupe::native

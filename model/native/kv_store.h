@@ -1,0 +1,44 @@
+// The paged KV of a partition: bytes, and where the units of kv_layout.h lie in them. Written by
+// the pool's threads at different positions, read by all between phases.
+#pragma once
+
+#include <cstdint>
+
+#include "config/ids.h"
+#include "config/result.h"
+#include "model/native/arena.h"
+#include "model/native/kv_layout.h"
+#include "model/partition.h"
+
+namespace troupe::native {
+
+class KvStore {
+ public:
+  KvStore() = default;
+  static Result<KvStore> make(const KvLayout& layout, int32_t layers);
+
+  const KvLayout& layout() const { return layout_; }
+  unsigned char* layer(int32_t layer) const { return base_ + layer * layout_.layer_bytes(); }
+  unsigned char* unit(int32_t layer_index, int32_t block, int32_t kv_head) const {
+    return layer(layer_index) + layout_.unit(block, kv_head);
+  }
+  /// All layers and heads of a block (copy-on-write).
+  void copy(int32_t from, int32_t to) const;
+
+  /// Names the layout of a unit: images travel between stores with equal ids.
+  Digest layout_id() const;
+  /// invalid_argument unless the image is of this layout and the block exists.
+  Result<void> export_block(BlockId block, BlockImage& image) const;
+  Result<void> import_block(BlockId block, const BlockImage& image) const;
+  int64_t bytes() const { return layout_.layer_bytes() * layers_; }
+
+ private:
+  Result<void> check(BlockId block, const BlockImage& image) const;
+
+  KvLayout layout_;
+  int32_t layers_ = 0;
+  HugeBuffer memory_;
+  unsigned char* base_ = nullptr;
+};
+
+}  // namespace troupe::native

@@ -1,0 +1,192 @@
+#include "model/native/native_partition.h"
+
+#include <bit>
+#include <chrono>
+#include <string>
+
+#include "model/native/isa.h"
+#include "model/native/self_test.h"
+#include "model/numerics_id.h"
+
+namespace troupe::native {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Of numerics.md; another number means other bits.
+constexpr uint64_t kContractVersion = 1;
+
+/// Aborted, or over its time: asked between layers.
+class StepGuard final : public StepStop {
+ public:
+  StepGuard(const StepQueue& queue, Duration timeout)
+      : queue_(queue), end_(Clock::now() + timeout) {}
+  Result<void> check() const override {
+    if (queue_.aborted()) return step_aborted();
+    if (Clock::now() > end_)
+      return fail(ErrorCode::deadline_exceeded, "The step took longer than its deadline.");
+    return {};
+  }
+
+ private:
+  const StepQueue& queue_;
+  Clock::time_point end_;
+};
+
+uint32_t us(Clock::duration d) {
+  return static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(d).count());
+}
+
+Result<Isa> choose_isa(const std::string& asked) {
+  if (asked.empty()) return best_isa();
+  const auto isa = isa_named(asked);
+  if (!isa)
+    return fail(ErrorCode::invalid_argument,
+                "There is no instruction set named '" + asked +
+                    "': use scalar, avx2, avx512 or amx, or leave it out for the best one.",
+                "isa");
+  if (!can_run(*isa))
+    return fail(ErrorCode::unsupported,
+                "This processor has no " + asked + ": its best is " +
+                    std::string(name_of(best_isa())) + ".",
+                "isa");
+  return *isa;
+}
+
+Result<void> check_budget(const PartitionPlan& plan, int rank, const Budget& budget) {
+  if (plan.ranks.size() != 1 || rank != 0)
+    return fail(ErrorCode::unsupported,
+                "The native backend runs a model on one rank a group so far: "
+                "set tensor_parallel and pipeline_parallel to 1.");
+  if (budget.kv_blocks < 1 || budget.max_rows < 1 || budget.max_slots < 1 || budget.context < 1 ||
+      budget.threads < 1)
+    return fail(ErrorCode::invalid_argument,
+                "The native backend needs at least one thread, KV block, row, slot and position.");
+  return {};
+}
+
+NumericsId& add_spec(NumericsId& id, const ModelSpec& s) {
+  for (int64_t n : {s.n_layers, s.hidden, s.ffn, s.n_heads, s.n_kv_heads, s.head_dim, s.vocab,
+                    s.sliding_window})
+    id.add(static_cast<uint64_t>(n));
+  for (bool flag : {s.qkv_bias, s.o_bias, s.mlp_bias, s.qk_norm, s.tied_embeddings})
+    id.add(uint64_t{flag});
+  return id.add(std::bit_cast<uint32_t>(s.rms_eps));
+}
+
+/// N0: what the bits of an answer depend on.
+Digest numerics_of(const WeightSource& weights, const ModelSpec& spec, const KvStore& kv,
+                   const RopeTable& rope, uint64_t self_test) {
+  NumericsId id;
+  id.add("native").add(kContractVersion).add(weights.weights_id());
+  return add_spec(id, spec).add(kv.layout_id()).add(rope.checksum()).add(self_test).finish();
+}
+
+}  // namespace
+
+Result<Capabilities> NativePartition::load(const WeightSource& weights, const ModelSpec& spec,
+                                           const PartitionPlan& plan, int rank,
+                                           const Budget& budget) {
+  if (auto ok = check_budget(plan, rank, budget); !ok) return std::unexpected(ok.error());
+  if (auto ok = check_spec(spec); !ok) return std::unexpected(ok.error());
+  const auto isa = choose_isa(budget.isa);
+  if (!isa) return std::unexpected(isa.error());
+  pool_ = std::make_unique<ThreadPool>(budget.threads);
+  const MatmulFn matmul = matmul_for(*isa);
+  const VectorKernels& kernels = vector_kernels_for(*isa);
+  const KvLayout layout{.format = budget.kv_type == KvType::int8 ? KvFormat::int8 : KvFormat::f16,
+                        .head_dim = spec.head_dim,
+                        .kv_heads = spec.n_kv_heads,
+                        .blocks = budget.kv_blocks};
+  auto decoder = Decoder::make(weights, spec, budget, layout, matmul, kernels, *pool_);
+  if (!decoder) return std::unexpected(decoder.error());
+  decoder_ = std::move(*decoder);
+  auto head = Head::make(decoder_->weights().head, spec.vocab, matmul, kernels);
+  if (!head) return std::unexpected(head.error());
+  head_ = std::move(*head);
+  check_ = PlanCheck(budget, spec.vocab);
+  answer_ = StepAnswer(budget.max_slots, budget.max_rows, spec.vocab, pool_->threads());
+  sequences_.reserve(static_cast<size_t>(budget.max_slots));
+
+  Capabilities c;
+  c.numerics_id =
+      numerics_of(weights, spec, decoder_->kv(), decoder_->rope(), self_test_digest(*isa));
+  c.kv_layout_id = decoder_->kv().layout_id();
+  c.max_rows = budget.max_rows;
+  c.max_slots = budget.max_slots;
+  c.deterministic = true;
+  c.describe = "native " + std::string(name_of(*isa)) +
+               (budget.isa.empty() ? " (best of this processor), " : " (as asked), ") +
+               std::to_string(pool_->threads()) + " threads, " +
+               std::to_string(decoder_->weights().memory.size() >> 20) + " MiB of weights, " +
+               std::to_string(budget.kv_blocks) + " KV blocks of " +
+               (layout.format == KvFormat::f16 ? "float16" : "int8") + " (" +
+               std::to_string(decoder_->kv().bytes() >> 20) + " MiB)";
+  return c;
+}
+
+Result<const StepOutput*> NativePartition::wait(Ticket ticket, Duration timeout) {
+  if (queue_.aborted()) return step_aborted();
+  if (!decoder_) return fail(ErrorCode::internal, "A step was asked for before load().");
+  const StepPlan* plan = queue_.pop(ticket);
+  if (plan == nullptr)
+    return fail(ErrorCode::internal, "wait() was called for a step that is not the oldest.");
+  if (auto done = run(*plan, timeout); !done) return std::unexpected(done.error());
+  return &output_;
+}
+
+Result<void> NativePartition::run(const StepPlan& plan, Duration timeout) {
+  if (auto ok = check_.admit(plan); !ok) return ok;
+  answer_.begin(plan);
+  for (const BlockCopy& copy : plan.copy) decoder_->kv().copy(copy.src, copy.dst);
+  if (auto ok = compute_rows(plan, timeout); !ok) return ok;
+  answer_.write(plan, output_);
+  check_.produced(output_);
+  return {};
+}
+
+Result<void> NativePartition::compute_rows(const StepPlan& plan, Duration timeout) {
+  const auto start = Clock::now();
+  const std::vector<int32_t>& tokens = check_.resolved_tokens(plan);
+  sequences_.clear();
+  for (const Slice& slice : plan.slices)
+    sequences_.push_back({.tokens = tokens.data() + slice.tok_off,
+                          .table = plan.blocks.data() + slice.blk_off,
+                          .rows = slice.n_rows,
+                          .position = slice.pos0,
+                          .first_out = slice.out == Out::none ? slice.n_rows : slice.out_row0});
+  const auto prepared = Clock::now();
+  if (auto ok = decoder_->forward(sequences_, StepGuard(queue_, timeout)); !ok) return ok;
+  output_.phase_us.fill(0);
+  output_.phase_us[0] = us(prepared - start);
+  auto at = Clock::now();
+  output_.phase_us[1] = us(at - prepared);
+  const Activations& hidden = decoder_->hidden();
+  const Tiling& tiling = hidden.tiling();
+  for (int32_t tile = 0; decoder_->hidden_rows() > 0 && tile < tiling.count;) {
+    const int32_t count = Head::tiles_at_once(tiling, tile);
+    head_.compute(*pool_, hidden, tile, count);
+    const auto computed = Clock::now();
+    const int32_t first = tiling.first(tile);
+    const int32_t end = tile + count < tiling.count ? tiling.first(tile + count) : tiling.rows;
+    answer_.take(*pool_, plan, head_, first, end - first);
+    output_.phase_us[2] += us(computed - at);
+    at = Clock::now();
+    output_.phase_us[3] += us(at - computed);
+    tile += count;
+  }
+  return {};
+}
+
+Result<void> NativePartition::export_block(BlockId block, BlockImage& image) {
+  if (!decoder_) return fail(ErrorCode::internal, "A KV block was asked for before load().");
+  return decoder_->kv().export_block(block, image);
+}
+
+Result<void> NativePartition::import_block(BlockId block, const BlockImage& image) {
+  if (!decoder_) return fail(ErrorCode::internal, "A KV block was given before load().");
+  return decoder_->kv().import_block(block, image);
+}
+
+}  // namespace troupe::native

@@ -1,0 +1,55 @@
+// A model's weights in this backend's layout: made once at load from a WeightSource, in parallel,
+// into one huge-page buffer; the source is not needed afterwards. Read-only then; any thread.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "config/result.h"
+#include "model/model_spec.h"
+#include "model/native/arena.h"
+#include "model/native/packed_matrix.h"
+#include "model/native/thread_pool.h"
+#include "model/weight_source.h"
+
+namespace troupe::native {
+
+/// Units (heads, or runs of 32 FFN rows) of one tensor within a packed matrix, which several
+/// tensors may share: unit u is the panels [first + u * step, first + u * step + panels).
+struct UnitPanels {
+  PackedMatrix matrix;
+  int32_t first = 0, step = 0, panels = 0;
+  int32_t panel(int32_t unit) const { return first + unit * step; }
+};
+
+/// FFN rows of one unit: a quantisation group of the down projection's input.
+inline constexpr int32_t kFfnUnit = 32;
+
+struct LayerWeights {
+  std::vector<float> attention_norm, ffn_norm;
+  /// Per head, in the order of the packed rows (halves, N10).
+  std::vector<float> q_bias, k_bias, v_bias, q_norm, k_norm;
+  UnitPanels q, k, v;  ///< a unit is a head, padded to whole panels
+  PackedMatrix o;
+  std::vector<float> o_bias;
+  UnitPanels gate, up;
+  std::vector<float> gate_bias, up_bias, down_bias;
+  PackedMatrix down;
+};
+
+struct NativeWeights {
+  HugeBuffer memory;
+  PackedMatrix embedding, head;  ///< the same when tied
+  std::vector<float> output_norm;
+  std::vector<float> rope_divisors;  ///< head_dim / 2, or empty
+  std::vector<LayerWeights> layers;
+  int32_t ffn_units = 0;
+  bool any_float = false;  ///< a matrix of floats reads activations in float32
+};
+
+/// not_found, invalid_argument: the file lacks a tensor or has another shape than the spec says;
+/// one sentence names it. internal: no memory.
+Result<NativeWeights> load_native_weights(const WeightSource& source, const ModelSpec& spec,
+                                          ThreadPool& pool);
+
+}  // namespace troupe::native

@@ -1,0 +1,267 @@
+#include "tests/model/exactness.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <bit>
+#include <deque>
+
+#include "tests/support/step_driver.h"
+
+namespace troupe::test {
+
+namespace {
+
+StepOutput must(Result<StepOutput> output) {
+  REQUIRE_MESSAGE(output.has_value(), output.error().message);
+  for (const SliceOut& slice : output->slices) REQUIRE(slice.flags == 0);
+  return std::move(*output);
+}
+
+SlotOpen open_of(const ExactRequest& request, int32_t slot, const std::vector<int32_t>& known) {
+  SlotOpen open = request.sampling;
+  open.slot = slot;
+  open.n_prompt = static_cast<int32_t>(request.prompt.size());
+  open.history = known;
+  return open;
+}
+
+/// Appends what slice `index` sampled.
+void take(const StepOutput& output, size_t index, ExactAnswer& answer) {
+  const SliceOut& s = output.slices[index];
+  for (int32_t i = 0; i < s.n_tokens; ++i) {
+    answer.tokens.push_back(output.tokens[static_cast<size_t>(s.tok_off + i)]);
+    answer.logprobs.push_back(output.logprob[static_cast<size_t>(s.tok_off + i)]);
+    const auto top = output.top.begin() + s.top_off + i * s.n_top;
+    answer.top.insert(answer.top.end(), top, top + s.n_top);
+  }
+}
+
+/// A request on its way.
+struct Running {
+  const ExactRequest* request = nullptr;
+  ExactAnswer answer;
+  std::vector<int32_t> known;  ///< prompt and answer so far
+  std::vector<int32_t> table;
+  int32_t slot = -1;
+  int32_t computed = 0;
+  int32_t settled = 0;  ///< positions whose KV was there when the step began
+  bool opened = false;
+
+  bool done() const { return static_cast<int32_t>(answer.tokens.size()) >= request->answer; }
+  int32_t left() const { return request->answer - static_cast<int32_t>(answer.tokens.size()); }
+};
+
+class CapriciousRun {
+ public:
+  CapriciousRun(Partition& partition, const std::vector<ExactRequest>& requests,
+                const std::vector<ExactAnswer>& expected, Caprice caprice)
+      : driver_(partition), expected_(expected), caprice_(caprice), random_(caprice.seed) {
+    holders_.resize(static_cast<size_t>(caprice.kv_blocks));
+    for (int32_t i = 0; i < caprice.max_slots; ++i) slots_.push_back(i);
+    for (const ExactRequest& request : requests) {
+      Running& r = running_.emplace_back();
+      r.request = &request;
+      r.known = request.prompt;
+    }
+  }
+
+  std::vector<ExactAnswer> run() {
+    for (int step = 0; std::ranges::any_of(running_, [](auto& r) { return !r.done(); }); ++step) {
+      REQUIRE(step < 100'000);
+      one_step();
+    }
+    for (Running& r : running_) release(r);
+    std::vector<ExactAnswer> answers;
+    for (Running& r : running_) answers.push_back(std::move(r.answer));
+    return answers;
+  }
+
+ private:
+  int32_t pick(int32_t low, int32_t high) {
+    return std::uniform_int_distribution<int32_t>(low, high)(random_);
+  }
+  bool chance(double p) { return std::bernoulli_distribution(p)(random_); }
+
+  void one_step() {
+    std::vector<size_t> order;
+    for (size_t i = 0; i < running_.size(); ++i)
+      if (!running_[i].done()) order.push_back(i);
+    std::ranges::shuffle(order, random_);
+    order.resize(static_cast<size_t>(pick(1, static_cast<int32_t>(order.size()))));
+    if (chance(0.03)) release(running_[order[0]]);  // preempted: all is computed anew
+    int32_t rows_left = pick(1, caprice_.max_rows);
+    struct Part {
+      size_t who;
+      bool samples;
+    };
+    std::vector<Part> parts;
+    const std::vector<int32_t> before = last_slices_;
+    for (Running& r : running_) r.settled = r.computed;
+    for (size_t who : order) {
+      if (rows_left == 0) break;
+      Running& r = running_[who];
+      if (!admit(r)) continue;
+      const int32_t wanted = static_cast<int32_t>(r.known.size()) - r.computed;
+      const int32_t rows = std::min({wanted, rows_left, chance(0.5) ? pick(1, 40) : wanted});
+      const bool samples = rows == wanted;
+      Piece piece{.slot = r.slot, .pos0 = r.computed, .table = {}, .out = Out::none};
+      piece.tokens.assign(r.known.begin() + r.computed, r.known.begin() + r.computed + rows);
+      if (samples) {
+        piece.out = Out::sample;
+        if (chance(0.4)) add_drafts(who, piece, rows_left - rows);
+        const int32_t referred = before.empty() ? -1 : before[who];
+        if (piece.n_draft == 0 && referred >= 0 && rows == 1 && chance(0.5))
+          piece.tokens.back() = -1 - referred;
+      }
+      const auto total = static_cast<int32_t>(piece.tokens.size());
+      if (!cover(r, r.computed + total)) continue;
+      rows_left -= total;
+      piece.table.assign(r.table.begin(),
+                         r.table.begin() + (r.computed + total + 15) / kBlockPositions);
+      if (!r.opened) {
+        driver_.open(open_of(*r.request, r.slot, r.known));
+        r.opened = true;
+      }
+      driver_.add(piece);
+      parts.push_back({who, samples});
+      r.computed += total - piece.n_draft;
+    }
+    last_slices_.assign(running_.size(), -1);
+    if (parts.empty()) {
+      return;
+    }
+    const StepPlan plan = driver_.seal();
+    const StepOutput output = must(driver_.submit(plan));
+    for (size_t i = 0; i < parts.size(); ++i) {
+      if (!parts[i].samples) continue;
+      Running& r = running_[parts[i].who];
+      const size_t had = r.answer.tokens.size();
+      take(output, i, r.answer);
+      const auto got = static_cast<int32_t>(r.answer.tokens.size() - had);
+      r.known.insert(r.known.end(), r.answer.tokens.begin() + static_cast<ptrdiff_t>(had),
+                     r.answer.tokens.end());
+      r.computed += got - 1;  // right drafts are in the KV now
+      if (plan.slices[i].n_draft == 0) last_slices_[parts[i].who] = static_cast<int32_t>(i);
+      if (r.done()) release(r);
+    }
+  }
+
+  /// Right guesses, wrong ones, or a mixture; never more than may still be answered.
+  void add_drafts(size_t who, Piece& piece, int32_t room) {
+    Running& r = running_[who];
+    const auto& truth = expected_[who].tokens;
+    const int32_t most = std::min({room, r.left() - 1, 5});
+    if (most < 1) return;
+    piece.n_draft = pick(1, most);
+    for (int32_t i = 0; i < piece.n_draft; ++i) {
+      const size_t at = r.answer.tokens.size() + static_cast<size_t>(i);
+      piece.tokens.push_back(chance(0.8) ? truth[at] : pick(1, 60));
+    }
+  }
+
+  /// A slot, and blocks shared with another sequence that begins with the same tokens.
+  bool admit(Running& r) {
+    if (r.slot >= 0) return true;
+    if (slots_.empty()) return false;
+    r.slot = slots_.front();
+    slots_.pop_front();
+    r.computed = 0;
+    if (!chance(0.7)) return true;
+    for (const Running& other : running_) {
+      if (&other == &r || other.slot < 0) continue;
+      const auto same =
+          static_cast<int32_t>(std::ranges::mismatch(r.known, other.known).in1 - r.known.begin());
+      const int32_t blocks =
+          std::min({same, other.settled, static_cast<int32_t>(r.known.size()) - 1}) /
+          kBlockPositions;
+      if (blocks == 0) continue;
+      for (int32_t i = 0; i < blocks; ++i) {
+        r.table.push_back(other.table[static_cast<size_t>(i)]);
+        ++holders_[static_cast<size_t>(r.table.back())];
+      }
+      r.computed = blocks * kBlockPositions;
+      break;
+    }
+    return true;
+  }
+
+  bool cover(Running& r, int32_t positions) {
+    while (static_cast<int32_t>(r.table.size()) * kBlockPositions < positions) {
+      const auto free = std::ranges::find(holders_, 0);
+      if (free == holders_.end()) return false;
+      *free = 1;
+      r.table.push_back(static_cast<int32_t>(free - holders_.begin()));
+    }
+    return true;
+  }
+
+  void release(Running& r) {
+    if (r.slot < 0) return;
+    for (int32_t block : r.table) --holders_[static_cast<size_t>(block)];
+    r.table.clear();
+    if (r.opened) driver_.close(r.slot);
+    slots_.push_back(r.slot);
+    r.slot = -1;
+    r.opened = false;
+    r.computed = r.settled = 0;
+  }
+
+  StepDriver driver_;
+  const std::vector<ExactAnswer>& expected_;
+  Caprice caprice_;
+  std::mt19937_64 random_;
+  std::vector<Running> running_;
+  std::vector<int32_t> holders_;
+  std::deque<int32_t> slots_;
+  std::vector<int32_t> last_slices_;  ///< of each request in the step before, or -1
+};
+
+}  // namespace
+
+std::vector<ExactAnswer> run_plain(Partition& partition,
+                                   const std::vector<ExactRequest>& requests) {
+  StepDriver driver(partition);
+  std::vector<ExactAnswer> answers;
+  for (const ExactRequest& request : requests) {
+    ExactAnswer answer;
+    driver.open(open_of(request, 0, request.prompt));
+    const auto table = table_from(0, request.prompt.size() + static_cast<size_t>(request.answer));
+    std::vector<int32_t> rows = request.prompt;
+    int32_t position = 0;
+    while (static_cast<int32_t>(answer.tokens.size()) < request.answer) {
+      driver.add({.slot = 0, .pos0 = position, .tokens = rows, .table = table});
+      take(must(driver.run()), 0, answer);
+      position += static_cast<int32_t>(rows.size());
+      rows = {answer.tokens.back()};
+    }
+    driver.close(0);
+    answers.push_back(std::move(answer));
+  }
+  // The slot of the last request is closed by a step of its own.
+  driver.open({.slot = 1, .temperature = 0, .n_logprobs = -1});
+  driver.add({.slot = 1, .tokens = {1}, .table = {0}});
+  must(driver.run());
+  return answers;
+}
+
+std::vector<ExactAnswer> run_capricious(Partition& partition,
+                                        const std::vector<ExactRequest>& requests,
+                                        const std::vector<ExactAnswer>& expected, Caprice caprice) {
+  return CapriciousRun(partition, requests, expected, caprice).run();
+}
+
+std::string difference(const std::vector<ExactAnswer>& a, const std::vector<ExactAnswer>& b) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    const std::string who = "request " + std::to_string(i) + " ";
+    for (size_t t = 0; t < std::min(a[i].tokens.size(), b[i].tokens.size()); ++t) {
+      if (a[i].tokens[t] != b[i].tokens[t]) return who + "token " + std::to_string(t);
+      if (std::bit_cast<uint32_t>(a[i].logprobs[t]) != std::bit_cast<uint32_t>(b[i].logprobs[t]))
+        return who + "log-probability of token " + std::to_string(t);
+    }
+    if (!(a[i] == b[i])) return who + "length or alternatives";
+  }
+  return {};
+}
+
+}  // namespace troupe::test
