@@ -173,7 +173,6 @@ void Batcher::State::enqueue(Time now, RouterId router, const Enqueue& request,
   if (over) return;
   ++arrivals;
   auto owned = std::make_unique<Sequence>(std::move(*sequence));
-  owned->lookup.extend(owned->tokens);
   deadlines.emplace(owned->deadline, request.key);
   schedule.add(*owned);
   sequences.emplace(request.key, std::move(owned));
@@ -245,9 +244,9 @@ void Batcher::State::apply(Time now, const Flight& done, const StepOutput& outpu
   const auto batch_for = [&](RouterId router) -> TokenBatch& {
     const auto at = std::ranges::find(batches, router, &std::pair<RouterId, TokenBatch>::first);
     if (at != batches.end()) return at->second;
-    return batches
-        .emplace_back(router, TokenBatch{config.generation, StepId(done.plan->key.step), {}})
-        .second;
+    TokenBatch batch{config.generation, StepId(done.plan->key.step), {}};
+    batch.chunks.reserve(done.picks.size());
+    return batches.emplace_back(router, std::move(batch)).second;
   };
   for (size_t i = 0; i < done.picks.size(); ++i) {
     Sequence& sequence = *done.picks[i].sequence;

@@ -23,14 +23,15 @@ size_t DraftIndex::place(std::span<const TokenId> tokens, int32_t end, int32_t l
 }
 
 void DraftIndex::grow(std::span<const TokenId> tokens) {
-  // Twice as many places as tokens, and room for as many again.
-  const size_t wanted = std::max(kPlacesMin, std::bit_ceil(4 * tokens.size()));
+  // At least as many places as tokens until they are twice as many: more would only miss the
+  // caches.
+  const size_t wanted = std::max(kPlacesMin, std::bit_ceil(2 * tokens.size()));
   for (auto& places : places_) places.assign(wanted, 0);
   size_ = 0;
 }
 
 void DraftIndex::extend(std::span<const TokenId> tokens) {
-  if (2 * tokens.size() > places_[0].size()) grow(tokens);
+  if (tokens.size() > places_[0].size()) grow(tokens);
   while (size_ < static_cast<int32_t>(tokens.size())) take(tokens, ++size_);
 }
 

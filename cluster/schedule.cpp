@@ -161,6 +161,7 @@ void Schedule::preempt(Sequence& victim) {
 
 void Schedule::admit(Time now, Room& room, std::vector<Pick>& picks) {
   for (auto at = waiting_.begin(); at != waiting_.end() && room.rows > 0 && !slots_free_.empty();) {
+    if (!room.first && room.rows < kPromptRowsUnit) break;
     Sequence& sequence = *at->second;
     const int32_t positions =
         reserved(sequence) ? std::max(sequence.size(), sequence.positions_max()) : sequence.size();
@@ -173,10 +174,7 @@ void Schedule::admit(Time now, Room& room, std::vector<Pick>& picks) {
       ++at;
       continue;
     }
-    if (chunk(sequence, room) == 0) {
-      books_.release(sequence);
-      break;
-    }
+    sequence.lookup.extend(sequence.tokens);  // not while it waits: thousands may
     sequence.slot = slots_free_.back();
     slots_free_.pop_back();
     if (sequence.preemptions == 0) {

@@ -17,7 +17,7 @@ using Tokens = std::vector<int32_t>;
 
 namespace {
 
-constexpr Budget kBudget{
+const Budget kBudget{
     .threads = 1, .kv_blocks = 64, .max_rows = 512, .max_slots = 16, .context = 800};
 
 struct Oracle {
