@@ -86,6 +86,10 @@ void BatcherActor::on_bytes(const WireBytes& bytes) {
                       {setup_.bundle.begin() + static_cast<ptrdiff_t>(at),
                        setup_.bundle.begin() + static_cast<ptrdiff_t>(at + size)}};
     send(router->second, wire(setup_.incarnation, std::move(chunk)));
+    // With the last chunk the router's link is up. What it was told before that it could not use,
+    // and the next round of statuses is a while away.
+    if (at + size == setup_.bundle.size())
+      send(router->second, wire(setup_.incarnation, machine_.status(now_of(this))));
   } else {
     ++dropped_;
   }

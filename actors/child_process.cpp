@@ -108,6 +108,7 @@ int run_child(int lifeline) {
       leave(70);
     }
     config.cache = *cache;
+    const std::shared_ptr<ResponseCache> answers = cache->memory;
     config.exit = &leave;
     const caf::actor router = system.spawn<RouterActor>(std::move(config));
     sink = std::make_unique<ActorSink>(router);
@@ -120,6 +121,7 @@ int run_child(int lifeline) {
                                   start->trusted_proxies.end());
     setup.tenant_root = start->tenant_root;
     setup.limits = start->limits;
+    setup.answers = answers;
     setup.accept = BridgeConfig::Accept::on_open;
     setup.build = start->build;
     setup.node = start->node;

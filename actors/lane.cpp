@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <thread>
 
+#include "actors/state_dir.h"
 #include "config/check.h"
 #include "config/limits.h"
 #include "model/backends.h"
@@ -60,8 +62,8 @@ void DeviceLane::run(std::shared_ptr<const StepPlan> plan, Duration timeout,
 void DeviceLane::post(Job job) {
   {
     std::lock_guard lock(mutex_);
-    TROUPE_CHECK(std::holds_alternative<std::monostate>(job_));
-    job_ = std::move(job);
+    TROUPE_CHECK(waiting_count_ < waiting_.size(), waiting_count_);
+    waiting_[waiting_count_++] = std::move(job);
   }
   ready_.notify_one();
 }
@@ -77,9 +79,11 @@ void DeviceLane::loop() {
     Job job;
     {
       std::unique_lock lock(mutex_);
-      ready_.wait(lock, [&] { return stopping_ || !std::holds_alternative<std::monostate>(job_); });
+      ready_.wait(lock, [&] { return stopping_ || waiting_count_ > 0; });
       if (stopping_) return;
-      job = std::exchange(job_, Job{});
+      job = std::move(waiting_.front());
+      std::move(waiting_.begin() + 1, waiting_.end(), waiting_.begin());
+      waiting_[--waiting_count_] = Job{};
     }
     if (auto* load = std::get_if<LoadJob>(&job))
       load->done(load_now(load->order));
@@ -96,9 +100,10 @@ Result<LoadedModel> DeviceLane::load_now(const LoadOrder& order) {
     loaded.bundle.spec = oracle_spec();
     loaded.bundle.tokenizer = oracle_tokenizer_spec();
     loaded.bundle.chat_template = kOracleTemplate;
+    identify(loaded.bundle);
     weights = std::make_shared<OracleWeights>();
   } else {
-    auto opened = open_model(order.source);
+    auto opened = open_model(order.source, WeightsIdMemory(weights_id_memory_path()));
     if (!opened) return std::unexpected(opened.error());
     loaded.bundle = std::move(opened->bundle);
     weights = std::move(opened->weights);
@@ -119,7 +124,6 @@ Result<LoadedModel> DeviceLane::load_now(const LoadOrder& order) {
     if (aborted_) partition_->abort();
   }
   loaded.bundle.manifest.weights_id = weights->weights_id();
-  identify(loaded.bundle);
   auto capabilities =
       partition_->load(*weights, loaded.bundle.spec, *partitions, order.rank, loaded.plan.budget);
   if (!capabilities) return std::unexpected(capabilities.error());

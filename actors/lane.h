@@ -2,6 +2,7 @@
 // a CAF worker. The lane answers by messages; tests inject one that answers inline.
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -29,7 +30,8 @@ class Lane {
   virtual ~Lane() = default;
   /// Answers once through `done` (any thread). Before any run().
   virtual void load(LoadOrder order, std::function<void(Result<LoadedModel>)> done) = 0;
-  /// At most one plan in flight. Answers through `done`: StepDone or StepFailed.
+  /// At most kPlansInFlightMax plans that were not answered yet; they run one after another.
+  /// `timeout` counts from when this one may start. Answers through `done`: StepDone or StepFailed.
   virtual void run(std::shared_ptr<const StepPlan> plan, Duration timeout,
                    std::function<void(BatcherInput)> done) = 0;
   /// A run in progress fails soon; later ones fail at once.
@@ -58,6 +60,8 @@ class DeviceLane final : public Lane {
     std::function<void(BatcherInput)> done;
   };
   using Job = std::variant<std::monostate, LoadJob, RunJob>;
+  /// Those that wait: a plan may wait while another one runs.
+  static constexpr size_t kWaitingMax = kPlansInFlightMax;
   void post(Job job);
   void loop();
   Result<LoadedModel> load_now(const LoadOrder& order);
@@ -65,7 +69,8 @@ class DeviceLane final : public Lane {
 
   std::mutex mutex_;
   std::condition_variable ready_;
-  Job job_;                               ///< guarded; at most one waits
+  std::array<Job, kWaitingMax> waiting_;  ///< guarded; oldest first
+  size_t waiting_count_ = 0;              ///< guarded
   bool stopping_ = false;                 ///< guarded
   bool aborted_ = false;                  ///< guarded
   std::unique_ptr<Partition> partition_;  ///< made by the lane thread; guarded while it is made

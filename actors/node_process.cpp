@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "actors/build_id.h"
@@ -60,6 +61,8 @@ LoadOrder order_of(const ModelConfig& model, const NodeConfig& node, GroupId gro
   order.context = model.context;
   order.kv_memory = model.kv_memory;
   order.max_rows = model.max_batch_tokens;
+  if (model.isa != "auto") order.isa = model.isa;
+  order.kv_type = model.kv_dtype == "int8" ? KvType::int8 : KvType::f16;
   order.oracle_step = model.oracle_step;
   order.timing_scale = limits.timing_scale;
   order.queue_max = limits.batcher_queue;
@@ -166,6 +169,15 @@ std::string endpoint_json(const NodeOptions& options, const Plan& plan, const St
   ::_exit(code);
 }
 
+/// One plain line a loaded rank: what runs it, and why.
+std::vector<std::string> choices_made(const NodeTree& tree) {
+  std::vector<std::string> lines;
+  for (const ActorStatus& actor : tree.actors)
+    if (actor.role == Role::shard && !actor.describe.empty())
+      lines.push_back(fmt::format("{} runs on {}", actor.model, actor.describe));
+  return lines;
+}
+
 [[noreturn]] void give_up(const Error& error) {
   end_log();
   std::fprintf(stderr, "troupe: %s\n", error.message.c_str());
@@ -240,7 +252,10 @@ Result<void> run_node(NodeOptions options) {
   setup.end = [&](EndCommand command) { spawner.end(std::move(command)); };
   setup.draw_incarnation = &draw_incarnation;
   setup.tree = tree;
-  setup.serving = [&](const std::string& router) {
+  setup.serving = [&, said = std::set<std::string>()](const std::string& router) mutable {
+    if (options.log == LogFormat::text)
+      for (const std::string& line : choices_made(tree->get()))
+        if (said.insert(line).second) std::fprintf(stderr, "troupe: %s\n", line.c_str());
     std::printf("ready %s\n", plan->addresses.at(router).c_str());
     std::fflush(stdout);
   };

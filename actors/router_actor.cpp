@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <ctime>
+#include <set>
 
 #include "actors/log.h"
 #include "actors/node_link.h"
+#include "cluster/serving_numerics.h"
 #include "config/digest.h"
 #include "model/model_bundle.h"
 
@@ -116,7 +118,7 @@ void RouterActor::start_cache() {
 void RouterActor::on_bytes(const WireBytes& bytes) {
   auto envelope = decode(bytes);
   if (!envelope) {
-    ++dropped_;
+    ++dropped_["it does not decode"];
     log_event(LogLevel::warning, "message dropped", {{"why", envelope.error().message}});
     return;
   }
@@ -130,6 +132,7 @@ void RouterActor::on_bytes(const WireBytes& bytes) {
     } else if (auto* table = std::get_if<RoutingTable>(&envelope->message)) {
       for (const GroupEndpoint& endpoint : table->groups)
         group_models_[endpoint.group] = endpoint.model;
+      follow_numerics(*table);
       dial(dialer_in::Routing{*table});
       feed(router_in::Routing{std::move(*table)});
       push_state();
@@ -141,7 +144,7 @@ void RouterActor::on_bytes(const WireBytes& bytes) {
       feed(router_in::Drain{});
       push_state();
     } else {
-      ++dropped_;
+      ++dropped_["the node sends no such message"];
     }
     return;
   }
@@ -150,7 +153,7 @@ void RouterActor::on_bytes(const WireBytes& bytes) {
     on_group_message(group, Peer(peer), std::move(envelope->message));
     return;
   }
-  ++dropped_;
+  ++dropped_["from a process not accepted"];
 }
 
 void RouterActor::on_group_message(GroupId group, const Peer& peer, Message message) {
@@ -167,7 +170,7 @@ void RouterActor::on_group_message(GroupId group, const Peer& peer, Message mess
     feed(router_in::FromGroup{group, peer.incarnation, std::move(*status)});
     if (!serving_) push_state();  // it may be the one thing that was missing
   } else {
-    ++dropped_;
+    ++dropped_["a group sends no such message"];
   }
 }
 
@@ -197,8 +200,8 @@ void RouterActor::feed(const RouterInput& input) {
       to_node(std::move(journal->append));
     } else if (std::holds_alternative<router_out::Drained>(effect)) {
       drained_ = true;
-    } else {
-      ++dropped_;
+    } else if (auto* drop = std::get_if<router_out::Drop>(&effect)) {
+      ++dropped_[drop->why];
     }
   }
   effects_.clear();
@@ -214,6 +217,8 @@ void RouterActor::dial(const DialerInput& input) {
   std::vector<DialerEffect> effects;
   dialer_.step(now_of(this), input, effects);
   for (DialerEffect& effect : effects) perform_dial(effect);
+  // Not before the effects that came with the bundle: its link is up only now.
+  for (const dialer_in::BundleRefused& refused : std::exchange(refused_bundles_, {})) dial(refused);
   dial_timer_.arm(dialer_.deadline());
 }
 
@@ -256,6 +261,7 @@ void RouterActor::serve(const dialer_out::Bundle& bundle) {
   auto refuse = [&](const std::string& why) {
     log_event(LogLevel::error, "a model can't be served",
               {{"model", bundle.endpoint.model}, {"why", why}});
+    refused_bundles_.push_back({bundle.endpoint.group, bundle.endpoint.incarnation, why});
   };
   if (sha256(bundle.bytes) != bundle.digest) return refuse("its bundle was damaged on the way");
   auto decoded = decode_bundle(bundle.bytes);
@@ -273,34 +279,39 @@ void RouterActor::serve(const dialer_out::Bundle& bundle) {
   model->spec = std::move(decoded->spec);
   model->context = bundle.endpoint.context;
   model->weights_id = bundle.endpoint.weights_id;
+  model->bundle_id = bundle.digest;
   model->numerics_id = bundle.endpoint.numerics_id;
   model->created = static_cast<int64_t>(std::time(nullptr));
   models_[model->name] = std::move(model);
   push_state();
 }
 
+void RouterActor::follow_numerics(const RoutingTable& table) {
+  for (auto& [name, model] : models_) {
+    const Digest numerics = serving_numerics(table, name, model->numerics_id);
+    if (numerics == model->numerics_id) continue;
+    auto changed = std::make_shared<ServedModel>(*model);
+    changed->numerics_id = numerics;
+    model = std::move(changed);
+  }
+}
+
 void RouterActor::push_state() {
   if (!bridge_) return;
   std::vector<std::shared_ptr<const ServedModel>> models;
-  for (const auto& [name, model] : models_) models.push_back(model);
+  std::set<std::string> served;
+  for (const auto& [name, model] : models_) {
+    models.push_back(model);
+    served.insert(name);
+  }
   bridge_->set_models(std::move(models));
   BridgeState state;
-  state.models = machine_.readiness(now_of(this));
+  state.readiness = machine_.readiness(now_of(this), served);
   state.stats = machine_.stats();
   state.draining = draining_;
+  state.dropped = dropped_;
   for (const auto& [group, status] : statuses_) state.groups.push_back(status);
-  state.ready = !state.models.empty() && !draining_;
-  for (const ModelReadiness& model : state.models) {
-    if (model.groups_ready > 0 && models_.contains(model.name)) continue;
-    state.ready = false;
-    if (state.reason.empty())
-      state.reason =
-          fmt::format("model {}: {}", model.name,
-                      model.reason.empty() ? "the router is fetching its tokenizer" : model.reason);
-  }
-  if (state.models.empty()) state.reason = "the node has not told which models there are";
-  if (draining_) state.reason = "draining";
-  const bool changed = std::exchange(serving_, state.ready) != state.ready;
+  const bool changed = std::exchange(serving_, state.readiness.ready) != state.readiness.ready;
   bridge_->set_state(std::move(state));
   // Once it can answer, and at the latest a second after its start: until then clients wait in the
   // backlog instead of being turned away.

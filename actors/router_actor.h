@@ -58,6 +58,7 @@ class RouterActor : public caf::event_based_actor {
   void dial(const DialerInput& input);
   void perform_dial(DialerEffect& effect);
   void serve(const dialer_out::Bundle& bundle);
+  void follow_numerics(const RoutingTable& table);
   void push_state();
   void report();
   void start_cache();
@@ -67,7 +68,7 @@ class RouterActor : public caf::event_based_actor {
   Router machine_;
   GroupDialer dialer_;
   RouterEffects effects_;
-  std::vector<DialerEffect> dial_effects_;
+  std::vector<dialer_in::BundleRefused> refused_bundles_;  ///< until the machine is told
   TickTimer timer_, dial_timer_;
   SecondTick second_;
   Bridge* bridge_ = nullptr;
@@ -79,7 +80,7 @@ class RouterActor : public caf::event_based_actor {
   std::map<std::string, std::shared_ptr<const ServedModel>> models_;
   std::map<GroupId, std::string> group_models_;
   bool draining_ = false, drained_ = false, serving_ = false;
-  uint64_t dropped_ = 0;
+  std::map<std::string, uint64_t> dropped_;  ///< by why: a few fixed words
 };
 
 /// The bridge's sink: posts to the actor.

@@ -130,4 +130,11 @@ std::string default_state_dir(const std::string& instance) {
   return base + "/troupe/" + instance;
 }
 
+std::string weights_id_memory_path() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  if (cache && *cache) return std::string(cache) + "/troupe/weights-ids";
+  return home && *home ? std::string(home) + "/.cache/troupe/weights-ids" : "";
+}
+
 }  // namespace troupe

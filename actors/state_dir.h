@@ -41,4 +41,8 @@ class StateDir {
 /// $XDG_STATE_HOME/troupe/<instance>, or ~/.local/state/troupe/<instance>.
 std::string default_state_dir(const std::string& instance);
 
+/// Where this user's weights ids are remembered: under $XDG_CACHE_HOME/troupe or ~/.cache/troupe;
+/// empty if there is neither.
+std::string weights_id_memory_path();
+
 }  // namespace troupe

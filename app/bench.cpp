@@ -190,9 +190,9 @@ void add_bench(CLI::App& app, Command& chosen) {
   auto flags = std::make_shared<BenchFlags>();
   CLI::App* c = app.add_subcommand("bench", "Measure how fast a model runs on this machine");
   c->add_option("model", flags->model, "GGUF file or Hugging Face model directory");
-  c->add_option("--backend", flags->backend, "auto, torch or oracle (no model; for tests)")
+  c->add_option("--backend", flags->backend, "auto, native, torch or oracle (no model; for tests)")
       ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "torch", "oracle"}));
+      ->check(CLI::IsMember({"auto", "native", "torch", "oracle"}));
   c->add_option("--threads", flags->threads, "Threads (default: cores)")
       ->check(CLI::Range(1, 1024));
   c->add_option("--isa", flags->isa,

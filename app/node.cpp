@@ -8,6 +8,7 @@
 #include "actors/node_process.h"
 #include "actors/state_dir.h"
 #include "app/commands.h"
+#include "app/suggest.h"
 #include "config/cluster_config.h"
 
 namespace troupe {
@@ -23,7 +24,7 @@ void add_node(CLI::App& app, Command& chosen) {
   c->add_option("--state", flags->state, "State directory; the node's own is a folder in it");
   c->add_option("--log", flags->log, "text or json")
       ->capture_default_str()
-      ->check(CLI::IsMember({"text", "json"}));
+      ->check(one_of({"text", "json"}));
   c->footer("Example:\n  troupe node --config cluster.yaml --name n1");
   c->callback([flags, &chosen] {
     chosen = [flags]() -> Result<int> {

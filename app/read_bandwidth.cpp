@@ -20,10 +20,20 @@ namespace {
 
 constexpr int64_t kHugePage = 2 * kMiB;
 
-uint64_t sum_of(const uint64_t* words, size_t count) {
-  uint64_t sum = 0;
-  for (size_t i = 0; i < count; ++i) sum += words[i];
-  return sum;
+// 32 bytes, because g++ leaves a plain sum scalar at -O2, which cannot keep up with the memory.
+using Lanes __attribute__((vector_size(32))) = uint64_t;
+
+/// `count` is a multiple of 4: parts are whole huge pages.
+uint64_t sum_of(const Lanes* lanes, size_t count) {
+  Lanes a{}, b{}, c{}, d{};
+  for (size_t i = 0; i < count; i += 4) {
+    a += lanes[i];
+    b += lanes[i + 1];
+    c += lanes[i + 2];
+    d += lanes[i + 3];
+  }
+  a += b + c + d;
+  return a[0] + a[1] + a[2] + a[3];
 }
 
 }  // namespace
@@ -61,8 +71,8 @@ Result<double> read_bandwidth(int64_t bytes, int32_t threads, int32_t rounds) {
       std::memset(mine, t + 1, static_cast<size_t>(part));  // each page on its reader's node
       together.arrive_and_wait();
       for (int32_t i = 0; i < rounds; ++i) {
-        total += sum_of(reinterpret_cast<const uint64_t*>(mine),
-                        static_cast<size_t>(part) / sizeof(uint64_t));
+        total +=
+            sum_of(reinterpret_cast<const Lanes*>(mine), static_cast<size_t>(part) / sizeof(Lanes));
         together.arrive_and_wait();
       }
     });

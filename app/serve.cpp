@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 
@@ -10,6 +11,7 @@
 #include "actors/node_process.h"
 #include "actors/state_dir.h"
 #include "app/commands.h"
+#include "app/suggest.h"
 #include "net/listener.h"
 
 namespace troupe {
@@ -18,7 +20,7 @@ namespace {
 
 struct ServeFlags {
   std::string model, name, backend = "auto", host = "127.0.0.1", state, api_keys, tls_cert, tls_key,
-                           redis, kv_memory, oracle_step;
+                           redis, kv_memory, isa = "auto", kv_dtype = "f16", oracle_step;
   std::string log = "text";
   uint16_t port = 8080;
   int32_t groups = 1, threads = 0, context = 0, max_batch_tokens = 0;
@@ -54,12 +56,25 @@ std::string config_text(const ServeFlags& f, uint16_t port) {
   if (f.context) out += fmt::format("    ctx: {}\n", f.context);
   if (f.max_batch_tokens) out += fmt::format("    max_batch_tokens: {}\n", f.max_batch_tokens);
   if (!f.kv_memory.empty()) out += fmt::format("    kv_memory: {}\n", f.kv_memory);
+  out += fmt::format("    isa: {}\n    kv_dtype: {}\n", quoted(f.isa), quoted(f.kv_dtype));
   if (!f.oracle_step.empty()) out += fmt::format("    oracle_step: {}\n", f.oracle_step);
   if (!f.redis.empty()) out += fmt::format("cache: {{redis: {}}}\n", quoted(f.redis));
   if (!f.api_keys.empty())
     out += fmt::format("security: {{api_keys_file: {}}}\n", quoted(f.api_keys));
   out += fmt::format("limits: {{timing_scale: {}}}\n", f.timing_scale);
   return out;
+}
+
+/// Users of flags have no file: "serve:9: models[0].kv_memory: expected ..." becomes
+/// "--kv-memory: expected ...".
+Error in_words_of_flags(Error error) {
+  const std::string key = error.param.substr(error.param.rfind('.') + 1);
+  const size_t at = error.message.find(error.param + ": ");
+  if (key.empty() || !error.param.starts_with("models[") || at == std::string::npos) return error;
+  std::string flag = key;
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  error.message = fmt::format("--{}: {}", flag, error.message.substr(at + error.param.size() + 2));
+  return error;
 }
 
 Result<int> serve(ServeFlags f) {
@@ -79,7 +94,7 @@ Result<int> serve(ServeFlags f) {
   std::error_code ignored;
   auto config = parse_cluster_config(config_text(f, f.port), "serve",
                                      std::filesystem::current_path(ignored).string());
-  if (!config) return std::unexpected(config.error());
+  if (!config) return std::unexpected(in_words_of_flags(config.error()));
   NodeOptions options;
   options.config = std::move(*config);
   options.node = "n1";
@@ -100,9 +115,9 @@ void add_serve(CLI::App& app, Command& chosen) {
   c->add_option("--name", flags->name, "Name in the API (default: the file's stem)");
   c->add_option("--port", flags->port, "HTTP port; 0 takes a free one")->capture_default_str();
   c->add_option("--host", flags->host, "HTTP address")->capture_default_str();
-  c->add_option("--backend", flags->backend, "auto, torch or oracle (no model; for tests)")
+  c->add_option("--backend", flags->backend, "auto, native, torch or oracle (no model; for tests)")
       ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "torch", "oracle"}));
+      ->check(one_of({"auto", "native", "torch", "oracle"}));
   c->add_option("--threads", flags->threads, "Threads of a rank (default: cores / groups)")
       ->check(CLI::Range(1, 1024));
   c->add_option("--ctx", flags->context, "Positions a sequence may reach (default: the model's)");
@@ -110,6 +125,14 @@ void add_serve(CLI::App& app, Command& chosen) {
                 "KV cache of a rank, as 512MiB (default: automatic)");
   c->add_option("--max-batch-tokens", flags->max_batch_tokens,
                 "Rows in one step (default: automatic)");
+  c->add_option("--isa", flags->isa,
+                "Native backend: auto, scalar, avx2, avx512 or amx (auto: the best of this CPU)")
+      ->capture_default_str()
+      ->check(one_of({"auto", "scalar", "avx2", "avx512", "amx"}));
+  c->add_option("--kv-dtype", flags->kv_dtype,
+                "Native backend: f16, or int8 for half the KV memory")
+      ->capture_default_str()
+      ->check(one_of({"f16", "int8"}));
   c->add_option("--groups", flags->groups, "Copies of the model")
       ->capture_default_str()
       ->check(CLI::Range(1, 64));
@@ -124,7 +147,7 @@ void add_serve(CLI::App& app, Command& chosen) {
   c->add_option("--state", flags->state, "State directory (default: under $XDG_STATE_HOME/troupe)");
   c->add_option("--log", flags->log, "text or json")
       ->capture_default_str()
-      ->check(CLI::IsMember({"text", "json"}));
+      ->check(one_of({"text", "json"}));
   c->add_option("--timing-scale", flags->timing_scale,
                 "Stretches detection and deadlines on slow machines")
       ->capture_default_str();

@@ -5,23 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "config/closest.h"
+
 namespace troupe {
 
 namespace {
-
-size_t distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row.back();
-}
 
 std::vector<std::string> flags_of(const CLI::App& command) {
   std::vector<std::string> flags;
@@ -32,15 +20,17 @@ std::vector<std::string> flags_of(const CLI::App& command) {
 
 }  // namespace
 
-std::string closest(std::string_view word, const std::vector<std::string>& candidates) {
-  std::string best;
-  size_t best_distance = 3;
-  for (const std::string& candidate : candidates)
-    if (size_t d = distance(word, candidate); d < best_distance) {
-      best_distance = d;
-      best = candidate;
-    }
-  return best;
+CLI::Validator one_of(std::vector<std::string> words) {
+  std::string known;
+  for (const std::string& word : words) known += (known.empty() ? "" : ", ") + word;
+  return CLI::Validator(
+      [words = std::move(words), known](std::string& given) -> std::string {
+        if (std::find(words.begin(), words.end(), given) != words.end()) return {};
+        const std::string meant = closest(given, words);
+        return fmt::format("{} is not one of {}{}", given, known,
+                           meant.empty() ? "" : fmt::format("; did you mean {}?", meant));
+      },
+      "ONE OF " + known);
 }
 
 std::string usage_error(const CLI::App& app, int argc, char** argv, const std::string& what) {

@@ -7,12 +7,13 @@
 
 namespace CLI {
 class App;
+class Validator;
 }
 
 namespace troupe {
 
-/// The closest candidate within two edits (Levenshtein), or empty.
-std::string closest(std::string_view word, const std::vector<std::string>& candidates);
+/// Takes one of `words`; refuses with the one that was probably meant.
+CLI::Validator one_of(std::vector<std::string> words);
 
 /// One sentence with a suggestion where there is one.
 std::string usage_error(const CLI::App& app, int argc, char** argv, const std::string& what);

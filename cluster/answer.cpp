@@ -100,16 +100,20 @@ TokenChunk apply_output(Sequence& sequence, const StepPlan& plan, const StepOutp
                       got.top_off + row * got.n_top, got.n_top));
     }
   } else if (asked.out == Out::sample) {
-    const auto at = static_cast<size_t>(got.tok_off);
-    const TokenId token(output.tokens[at]);
-    if (is_stop(sequence, token)) {
-      chunk.finish = Finish::stop;
-    } else {
+    for (int32_t i = 0; i < got.n_tokens && chunk.finish == Finish::none; ++i) {
+      const auto at = static_cast<size_t>(got.tok_off + i);
+      const TokenId token(output.tokens[at]);
+      if (is_stop(sequence, token)) {
+        chunk.finish = Finish::stop;
+        break;
+      }
       sequence.tokens.push_back(token);
       chunk.tokens.push_back(token);
       if (sequence.request.sampling.n_logprobs >= 0) {
-        chunk.logprobs.push_back(logprobs_of(output.logprob[at], output, got.top_off, got.n_top));
+        chunk.logprobs.push_back(
+            logprobs_of(output.logprob[at], output, got.top_off + i * got.n_top, got.n_top));
       }
+      chunk.finish = finish_of(sequence);
     }
   }
   if (chunk.finish == Finish::none) chunk.finish = finish_of(sequence);

@@ -1,7 +1,9 @@
 // Continuous batching for one group: which sequences run in the next step, on which KV blocks.
 // Requests join and leave between steps; prompts are prefilled in chunks; full prefix blocks are
 // shared; when blocks run out the youngest sequence is preempted by recompute, never the oldest
-// failed. One plan in flight.
+// failed. While one plan runs the next may be made and sent already: then tokens that are not known
+// yet are named by the row that draws them, and what turns out to be surplus (an answer that ended
+// before) is dropped.
 //
 // Pure. Owned by the batcher actor of the group's rank 0; one per generation's life of the process.
 #pragma once
@@ -28,7 +30,8 @@ struct BatcherConfig {
   int32_t kv_blocks = 0;
   int32_t max_rows = 0;       ///< per step
   int32_t max_slots = 0;      ///< running sequences
-  int32_t prefill_chunk = 0;  ///< rows of one sequence's prefill in one step
+  int32_t prefill_chunk = 0;  ///< prompt rows in a step, until it is known how long they take
+  int32_t plans_in_flight = kPlansInFlightMax;  ///< 1: each waits for the one before
   int32_t context = 0;
   int32_t vocab = 0;
   int32_t queue_max = 0;
@@ -49,7 +52,7 @@ struct FromRouter {
 struct RouterLost {
   RouterId router;
 };
-/// The plan last emitted is done. Its `output` belongs to the plan by key and hash; others are
+/// The oldest plan in flight is done. Its `output` belongs to the plan by key and hash; others are
 /// dropped, counted.
 struct StepDone {
   std::shared_ptr<const StepOutput> output;
@@ -70,8 +73,8 @@ using BatcherInput =
 // -----------------------------------------------------------------------------------------------------
 
 namespace batcher_out {
-/// Run this plan. `class_rows` (rows in the step) and `deadline` bound it: no StepDone by then and
-/// the machine itself emits Fault at its next Tick.
+/// Run this plan, behind the one emitted before. `deadline` counts from when that one is done: no
+/// StepDone by then and the machine itself emits Fault at its next Tick.
 struct RunStep {
   std::shared_ptr<const StepPlan> plan;
   Duration deadline{};
@@ -110,8 +113,8 @@ class Batcher {
   GroupStatus status(Time now) const;
 
   /// Aborts on a broken invariant: blocks owned + free + cached = total, every block's count equals
-  /// its owners, slots dense and unique, queue and rows under their bounds, one plan in flight at
-  /// most.
+  /// its owners, slots dense and unique, queue and rows under their bounds; whatever a
+  /// plan in flight names is still held.
   void check() const;
 
  private:

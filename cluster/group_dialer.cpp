@@ -64,6 +64,8 @@ void GroupDialer::step(Time now, const DialerInput& input, std::vector<DialerEff
       retry(now, *peer, "the process is gone", out);
   } else if (auto* got = std::get_if<dialer_in::Chunk>(&input)) {
     on_chunk(now, *got, out);
+  } else if (auto* refused = std::get_if<dialer_in::BundleRefused>(&input)) {
+    on_bundle_refused(now, *refused, out);
   }
   for (auto& [group, peer] : peers_) {
     if (peer.state == State::up || now < peer.due) continue;
@@ -94,7 +96,7 @@ void GroupDialer::on_routing(Time now, const RoutingTable& table, std::vector<Di
   }
   for (const GroupEndpoint& endpoint : table.groups)
     if (reachable(endpoint.state))
-      peers_.try_emplace(endpoint.group, Peer{endpoint, State::waiting, 0, now, {}, 0});
+      peers_.try_emplace(endpoint.group, Peer{endpoint, State::waiting, 0, 0, now, {}, 0});
 }
 
 void GroupDialer::on_greeted(Time now, const dialer_in::Greeted& greeted,
@@ -137,6 +139,16 @@ void GroupDialer::on_chunk(Time now, const dialer_in::Chunk& got, std::vector<Di
   out.push_back(dialer_out::Bundle{peer->endpoint, chunk.digest, std::move(peer->bundle)});
   peer->bundle.clear();
   serve_from(*peer, out);
+}
+
+void GroupDialer::on_bundle_refused(Time now, const dialer_in::BundleRefused& refused,
+                                    std::vector<DialerEffect>& out) {
+  Peer* peer = current(refused.group, refused.incarnation);
+  if (!peer || peer->state != State::up) return;
+  have_.erase(peer->endpoint.model);
+  // A link that came up does not shorten this wait: the bundle may never get better.
+  peer->failures = peer->refusals++;
+  retry(now, *peer, "its model bundle is of no use: " + refused.why, out);
 }
 
 void GroupDialer::serve_from(Peer& peer, std::vector<DialerEffect>& out) {

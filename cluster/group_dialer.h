@@ -40,10 +40,17 @@ struct Chunk {
   Incarnation incarnation;
   BundleChunk chunk;
 };
+/// The shell could not use the bundle it was handed: it is fetched anew after a back-off.
+struct BundleRefused {
+  GroupId group;
+  Incarnation incarnation;
+  std::string why;
+};
 struct Tick {};
 }  // namespace dialer_in
-using DialerInput = std::variant<dialer_in::Routing, dialer_in::Dialled, dialer_in::Greeted,
-                                 dialer_in::Lost, dialer_in::Chunk, dialer_in::Tick>;
+using DialerInput =
+    std::variant<dialer_in::Routing, dialer_in::Dialled, dialer_in::Greeted, dialer_in::Lost,
+                 dialer_in::Chunk, dialer_in::BundleRefused, dialer_in::Tick>;
 
 namespace dialer_out {
 struct Dial {
@@ -102,13 +109,16 @@ class GroupDialer {
     GroupEndpoint endpoint;
     State state = State::waiting;
     int failures = 0;
-    Time due{};  ///< waiting: dial then; others: give up then
+    int refusals = 0;  ///< bundles of this process that could not be used
+    Time due{};        ///< waiting: dial then; others: give up then
     std::vector<std::byte> bundle;
     uint64_t total = 0;
   };
   void on_routing(Time now, const RoutingTable& table, std::vector<DialerEffect>& out);
   void on_greeted(Time now, const dialer_in::Greeted& greeted, std::vector<DialerEffect>& out);
   void on_chunk(Time now, const dialer_in::Chunk& got, std::vector<DialerEffect>& out);
+  void on_bundle_refused(Time now, const dialer_in::BundleRefused& refused,
+                         std::vector<DialerEffect>& out);
   void serve_from(Peer& peer, std::vector<DialerEffect>& out);
   void retry(Time now, Peer& peer, std::string why, std::vector<DialerEffect>& out);
   void remove(std::map<GroupId, Peer>::iterator at, std::vector<DialerEffect>& out);

@@ -145,6 +145,9 @@ struct GroupStatus {
   int32_t blocks_used = 0, blocks_total = 0, blocks_cached = 0;
   uint64_t preemptions = 0, prefix_queries = 0,
            prefix_hits = 0;  ///< hits in tokens, as are queries
+  uint64_t drafted = 0, drafts_right = 0;  ///< tokens put to the test by speculation, and right ones
+  std::array<uint64_t, 4> phase_us{};  ///< of all steps: see StepOutput::phase_us
+  int32_t prompt_rows = 0;             ///< a step may have now, beside those that decode
   bool draining = false;
   bool operator==(const GroupStatus&) const = default;
 };

@@ -69,6 +69,7 @@ std::vector<ActorStatus> NodeSupervisor::tree() const {
       row.generation = group.generation().value;
       for (const HeadedGroup& headed : config_.groups)
         if (headed.order.group == child.group) row.model = headed.order.model;
+      if (child.rank == 0) row.describe = group.loaded().describe;
       if (row.state == "ready") {
         row.state = std::string(name_of(group.state()));
         row.reason = group.reason();
@@ -85,7 +86,7 @@ std::vector<ActorStatus> NodeSupervisor::tree() const {
       to.last_step_age = actor.last_step_age;
     };
     ActorStatus own = row;
-    own.describe = report->describe;
+    if (!report->describe.empty()) own.describe = report->describe;
     for (const ActorReport& actor : report->actors)
       if (actor.id == child.name) fill(own, actor);
     rows.push_back(std::move(own));
@@ -94,6 +95,7 @@ std::vector<ActorStatus> NodeSupervisor::tree() const {
       ActorStatus inner = row;
       inner.id = actor.id;
       inner.role = actor.role;
+      inner.describe.clear();
       inner.restarts = actor.restarts;
       inner.last_error = actor.last_error;
       fill(inner, actor);

@@ -36,23 +36,31 @@ SlotOpen open_of(const Sequence& sequence) {
   return open;
 }
 
+/// The token at position `p`; the one that comes next is named by who draws it.
+int32_t token_at(const Sequence& sequence, int32_t p) {
+  if (p < sequence.size()) return sequence.tokens[static_cast<size_t>(p)].value;
+  TROUPE_CHECK(p == sequence.size() && sequence.pending == 1, p, sequence.size());
+  return -1 - sequence.drawn_slice;
+}
+
 Slice slice_of(const Pick& pick, StepPlan& plan) {
   const Sequence& sequence = *pick.sequence;
-  const int32_t end = sequence.computed + pick.rows;
+  const int32_t end = sequence.planned + pick.rows;
   Slice slice{.slot = sequence.slot->value,
-              .pos0 = sequence.computed,
+              .pos0 = sequence.planned,
               .n_rows = pick.rows,
+              .n_draft = pick.drafts,
               .tok_off = static_cast<int32_t>(plan.tokens.size()),
               .blk_off = static_cast<int32_t>(plan.blocks.size()),
               .n_blk = blocks_for(end),
               .out_row0 = pick.rows};
-  for (int32_t p = slice.pos0; p < end; ++p) {
-    plan.tokens.push_back(sequence.tokens[static_cast<size_t>(p)].value);
-  }
+  const int32_t known_end = end - pick.drafts;
+  for (int32_t p = slice.pos0; p < known_end; ++p) plan.tokens.push_back(token_at(sequence, p));
+  for (int32_t i = 0; i < pick.drafts; ++i) plan.tokens.push_back(sequence.draft(i).value);
   for (int32_t i = 0; i < slice.n_blk; ++i) {
     plan.blocks.push_back(sequence.blocks[static_cast<size_t>(i)].value);
   }
-  if (sequence.scoring()) {
+  if (sequence.scoring_planned()) {
     const int32_t first = std::max(slice.pos0, sequence.scored());
     if (first >= end) return slice;
     slice.out = Out::score;
@@ -61,17 +69,27 @@ Slice slice_of(const Pick& pick, StepPlan& plan) {
     for (int32_t p = first; p < end; ++p) {
       plan.score.push_back(sequence.tokens[static_cast<size_t>(p) + 1].value);
     }
-  } else if (end == sequence.size()) {
+  } else if (known_end == sequence.size_planned()) {
     slice.out = Out::sample;
-    slice.out_row0 = pick.rows - 1;
+    slice.out_row0 = pick.rows - 1 - pick.drafts;
   }
   return slice;
+}
+
+void take_off(Sequence& sequence, const Slice& slice, size_t index) {
+  ++sequence.flights;
+  sequence.planned += slice.n_rows;
+  if (slice.out != Out::sample) return;
+  ++sequence.pending;
+  sequence.drafting = slice.n_draft > 0;
+  sequence.drawn_slice = static_cast<int32_t>(index);
 }
 
 }  // namespace
 
 int32_t rows_possible(const Sequence& sequence) {
-  return sequence.scoring() ? sequence.prompt_size - 1 - sequence.computed : sequence.rows_wanted();
+  return sequence.scoring_planned() ? sequence.prompt_size - 1 - sequence.planned
+                                    : sequence.rows_wanted();
 }
 
 StepPlan build_plan(const StepKey& key, std::span<const Pick> picks, std::vector<int32_t> close) {
@@ -80,12 +98,19 @@ StepPlan build_plan(const StepKey& key, std::span<const Pick> picks, std::vector
   plan.close = std::move(close);
   plan.slices.reserve(picks.size());
   for (const Pick& pick : picks) {
-    TROUPE_CHECK(pick.rows > 0 && pick.rows <= rows_possible(*pick.sequence), pick.rows);
+    TROUPE_CHECK(
+        pick.rows > pick.drafts && pick.rows - pick.drafts <= rows_possible(*pick.sequence),
+        pick.rows, pick.drafts);
     if (!pick.sequence->slot_sent) {
       plan.open.push_back(open_of(*pick.sequence));
       pick.sequence->slot_sent = true;
     }
+    if (pick.sequence->copy_from && pick.sequence->planned == pick.sequence->prompt_from) {
+      const auto own = static_cast<size_t>(pick.sequence->planned / kBlockPositions);
+      plan.copy.push_back({pick.sequence->copy_from->value, pick.sequence->blocks[own].value});
+    }
     plan.slices.push_back(slice_of(pick, plan));
+    take_off(*pick.sequence, plan.slices.back(), plan.slices.size() - 1);
   }
   plan.hash = hash_of(plan);
   return plan;

@@ -11,17 +11,19 @@
 
 namespace troupe {
 
-/// `rows` rows of this sequence, from its `computed` on.
+/// `rows` rows of this sequence, from its `planned` on; the last `drafts` of them feed guesses.
 struct Pick {
   Sequence* sequence = nullptr;
-  int32_t rows = 0;
+  int32_t rows = 0, drafts = 0;
+  bool feeds_prompt = false;  ///< else it draws the next token of an answer
 };
 
 /// Rows a pick may have at most: a chunk that scores ends before the prompt's last row, which draws
 /// a token and so needs a step of its own.
 int32_t rows_possible(const Sequence& sequence);
 
-/// Marks slots as sent. `close` are slots the device still has open and nobody uses.
+/// Marks slots as sent and sequences as in flight. A token that the plan before is going to draw is
+/// named by its slice there. `close` are slots the device still has open and nobody uses.
 StepPlan build_plan(const StepKey& key, std::span<const Pick> picks, std::vector<int32_t> close);
 
 /// One greedy token from one position on a block and slot that belong to nobody else.

@@ -1,5 +1,7 @@
 #include "cluster/router.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "cluster/router_state.h"
@@ -164,8 +166,22 @@ void Router::step(Time now, const RouterInput& input, RouterEffects& out) {
 
 std::optional<Time> Router::deadline() const { return state_->deadline(); }
 
-std::vector<ModelReadiness> Router::readiness(Time now) const {
-  return state_->groups.readiness(now);
+RouterReadiness Router::readiness(Time now, const std::set<std::string>& served) const {
+  RouterReadiness out;
+  out.models = state_->groups.readiness(now);
+  const auto refuse = [&](std::string why) {
+    if (out.reason.empty()) out.reason = std::move(why);
+  };
+  if (state_->draining) refuse("draining");
+  if (out.models.empty()) refuse("the node has not told which models there are");
+  for (const ModelReadiness& model : out.models) {
+    if (model.groups_ready == 0)
+      refuse(fmt::format("model {}: {}", model.name, model.reason));
+    else if (!served.contains(model.name))
+      refuse(fmt::format("model {}: the router is fetching its tokenizer", model.name));
+  }
+  out.ready = out.reason.empty();
+  return out;
 }
 
 RouterStats Router::stats() const {

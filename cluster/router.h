@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -42,6 +43,8 @@ struct ClientRequest {
   /// Deterministic requests: key of the response cache and of coalescing (hash over tenant salt,
   /// numerics id, prompt, sampling); nullopt: neither.
   std::optional<Digest> cache_key;
+  /// Part of cache_key: an answer computed under another one is not kept under this key.
+  Digest numerics_id{};
   TraceContext trace;
 };
 
@@ -142,6 +145,7 @@ struct Deliver {
   bool last = false;
   CacheOutcome cache = CacheOutcome::not_cacheable;
   bool inexact = false;  ///< continued under another numerics_id
+  bool keep = false;     ///< with `last`: the whole answer may be kept under the cache key
   Timings timings;       ///< complete when `last`
 };
 /// The request ends with a named error; nothing more follows. Pieces already delivered stand.
@@ -179,6 +183,13 @@ struct ModelReadiness {
   std::string reason;  ///< why not all are ready
 };
 
+/// What /readyz says: every model has a ready group and a tokenizer here, and nothing drains.
+struct RouterReadiness {
+  bool ready = false;
+  std::string reason;  ///< why not, one sentence; empty when ready
+  std::vector<ModelReadiness> models;
+};
+
 struct RouterStats {
   int32_t queued = 0, running = 0;  ///< sequences without and with a group
   uint64_t retries = 0, cache_hits_memory = 0, cache_hits_redis = 0, cache_hits_disk = 0,
@@ -197,7 +208,8 @@ class Router {
   std::optional<Time> deadline() const;
 
   /// A group counts as ready when the table says so, its link is up and its step progress is fresh.
-  std::vector<ModelReadiness> readiness(Time now) const;
+  /// `served`: the models whose tokenizer this router has.
+  RouterReadiness readiness(Time now, const std::set<std::string>& served) const;
   RouterStats stats() const;
 
   /// Aborts on a broken invariant: every open request has exactly one state, queues under bounds,

@@ -125,7 +125,7 @@ void Router::State::serve_cached(Computation& computation, const CachedResponse&
     }
   }
   answer.prompt_logprobs = response.prompt_logprobs;
-  answer.last = true;
+  answer.last = answer.keep = true;
   answer.cache = outcome;
   answer.timings.prompt_tokens = static_cast<int32_t>(computation.request.prompt.size());
   for (const RouterClient& client : computation.clients) {

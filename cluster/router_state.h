@@ -93,6 +93,7 @@ struct Router::State {
   void touch(Computation& computation);
   void deliver(Computation& computation);
   Timings timings_for(const Computation& computation, const RouterClient& client) const;
+  bool may_keep(const Computation& computation) const;
   void store(const Computation& computation);
   JournalOpen journal_open(const Computation& computation) const;
   void send_whole_journal();

@@ -199,6 +199,7 @@ void Router::State::deliver(Computation& computation) {
   answer.last = complete && computation.held.empty();
   if (answer.pieces.empty() && !answer.last) return;
   answer.inexact = computation.inexact;
+  answer.keep = answer.last && may_keep(computation);
   for (RouterClient& client : computation.clients) {
     answer.id = client.id;
     answer.cache = client.cache;
@@ -216,8 +217,14 @@ void Router::State::deliver(Computation& computation) {
   retire(computation);
 }
 
+bool Router::State::may_keep(const Computation& computation) const {
+  // The key names the numerics the bridge knew; the group that answered may have others.
+  return computation.request.cache_key && !computation.inexact &&
+         computation.numerics == computation.request.numerics_id;
+}
+
 void Router::State::store(const Computation& computation) {
-  if (!computation.request.cache_key || computation.inexact) return;
+  if (!may_keep(computation)) return;
   auto response = std::make_shared<CachedResponse>();
   for (const ChoiceState& choice : computation.choices)
     response->choices.push_back({choice.tokens, choice.logprobs, choice.finish});

@@ -12,6 +12,10 @@ namespace {
 
 bool reserved(const Sequence& sequence) { return sequence.preemptions >= kPreemptionsMax; }
 
+bool prefills(const Sequence& s) { return s.rows_wanted() > 1 || s.scoring_planned(); }
+
+bool had_its_turn(const Sequence& s) { return s.planned - s.prompt_from >= kPromptTurnRows; }
+
 }  // namespace
 
 Schedule::Schedule(const ScheduleConfig& config)
@@ -22,6 +26,7 @@ Schedule::Schedule(const ScheduleConfig& config)
 void Schedule::add(Sequence& sequence) { waiting_.emplace(sequence.order, &sequence); }
 
 void Schedule::remove(Sequence& sequence) {
+  TROUPE_CHECK(sequence.flights == 0, sequence.flights);
   if (running_.erase(sequence.order) > 0) {
     books_.release(sequence);
     free_slot(sequence);
@@ -37,34 +42,98 @@ void Schedule::free_slot(Sequence& sequence) {
   sequence.slot_sent = false;
 }
 
-std::vector<Pick> Schedule::pick(Time now) {
+std::vector<Pick> Schedule::pick(Time now, const StepBudget& budget, const Speculation& speculation,
+                                 Ahead ahead) {
   std::vector<Pick> picks;
+  picks.reserve(running_.size() + 1);
   int32_t rows_left = config_.rows;
-  const auto prefills = [](const Sequence& s) { return s.rows_wanted() > 1 || s.scoring(); };
   // Oldest first. has_block_for_next preempts only those behind, which are not picked yet.
   for (auto at = running_.begin(); at != running_.end() && rows_left > 0; ++at) {
     Sequence& sequence = *at->second;
-    if (prefills(sequence) || !has_block_for_next(sequence)) continue;
-    picks.push_back(Pick{&sequence, 1});
+    if (sequence.left || sequence.drafting || sequence.complete_when_done() || prefills(sequence))
+      continue;
+    if (!has_block_for_next(sequence, ahead)) {
+      if (ahead == Ahead::yes) return {};
+      continue;
+    }
+    picks.push_back(Pick{.sequence = &sequence, .rows = 1});
     --rows_left;
   }
-  for (auto at = running_.begin(); at != running_.end() && rows_left > 0; ++at) {
-    if (prefills(*at->second)) pick_chunk(*at->second, rows_left, picks);
-  }
-  admit(now, rows_left, picks);
+  if (ahead == Ahead::no) add_drafts(budget, speculation, rows_left, picks);
+  const int32_t decode_rows = config_.rows - rows_left;
+  const int32_t prompt_rows = budget.prompt_rows(decode_rows);
+  pick_prompts(now, std::min(rows_left, prompt_rows), picks);
   return picks;
 }
 
-void Schedule::pick_chunk(Sequence& sequence, int32_t& rows_left, std::vector<Pick>& picks) const {
-  const int32_t rows = std::min({rows_possible(sequence), config_.chunk, rows_left});
-  picks.push_back(Pick{&sequence, rows});
-  rows_left -= rows;
+void Schedule::add_drafts(const StepBudget& budget, const Speculation& speculation,
+                          int32_t& rows_left, std::vector<Pick>& picks) {
+  const double cost = budget.extra_row_cost(static_cast<int32_t>(picks.size()));
+  for (Pick& pick : picks) {
+    Sequence& s = *pick.sequence;
+    int32_t drafts = speculation.drafts(s.lookup.match().length, s.drawing(), cost);
+    drafts = std::min({drafts, s.size_max - 1 - s.size(), rows_left});
+    if (drafts <= 0) continue;
+    // A guess takes a block only if one is to be had.
+    const auto held = [&] { return static_cast<int32_t>(s.blocks.size()) * kBlockPositions; };
+    if (s.planned + 1 + drafts > held()) books_.grow(s);
+    pick.drafts = std::clamp(held() - s.planned - 1, 0, drafts);
+    pick.rows += pick.drafts;
+    rows_left -= pick.drafts;
+  }
 }
 
-bool Schedule::has_block_for_next(Sequence& sequence) {
-  if (blocks_for(sequence.computed + 1) <= static_cast<int32_t>(sequence.blocks.size()))
-    return true;
+bool Schedule::wants_drafts(const StepBudget& budget, const Speculation& speculation) const {
+  const double cost = budget.extra_row_cost(static_cast<int32_t>(running_.size()));
+  return std::ranges::any_of(running_, [&](const auto& entry) {
+    const Sequence& s = *entry.second;
+    return !s.left && s.size_planned() < s.size_max &&
+           speculation.drafts(s.lookup.match().length, s.drawing(), cost) > 0;
+  });
+}
+
+void Schedule::pick_prompts(Time now, int32_t rows, std::vector<Pick>& picks) {
+  const auto lengthy = [](const Sequence& s) { return !s.left && prefills(s) && had_its_turn(s); };
+  const bool any_lengthy =
+      std::ranges::any_of(running_, [&](const auto& entry) { return lengthy(*entry.second); });
+  // A quarter is theirs; of a room that cannot be divided, every fourth.
+  int32_t reserve = 0;
+  if (any_lengthy) {
+    reserve = rows >= 2 * kPromptRowsUnit
+                  ? std::max(rows / 4 / kPromptRowsUnit, 1) * kPromptRowsUnit
+                  : (++narrow_steps_ % 4 == 0 ? rows : 0);
+  }
+  Room room{.rows = rows - reserve};
+  for (auto at = running_.begin(); at != running_.end() && room.rows > 0; ++at) {
+    Sequence& s = *at->second;
+    if (!s.left && prefills(s) && !had_its_turn(s)) pick_chunk(s, room, picks);
+  }
+  admit(now, room, picks);
+  room.rows += reserve;
+  for (auto at = running_.begin(); at != running_.end() && room.rows > 0; ++at) {
+    if (lengthy(*at->second)) pick_chunk(*at->second, room, picks);
+  }
+}
+
+int32_t Schedule::chunk(const Sequence& sequence, const Room& room) {
+  const int32_t wanted = rows_possible(sequence);
+  if (wanted <= room.rows) return wanted;
+  const int32_t whole = room.rows - room.rows % kPromptRowsUnit;
+  return whole == 0 && room.first ? room.rows : whole;
+}
+
+void Schedule::pick_chunk(Sequence& sequence, Room& room, std::vector<Pick>& picks) {
+  const int32_t rows = chunk(sequence, room);
+  if (rows == 0) return;
+  picks.push_back(Pick{.sequence = &sequence, .rows = rows, .feeds_prompt = true});
+  room.rows -= rows;
+  room.first = false;
+}
+
+bool Schedule::has_block_for_next(Sequence& sequence, Ahead ahead) {
+  if (blocks_for(sequence.planned + 1) <= static_cast<int32_t>(sequence.blocks.size())) return true;
   while (!books_.grow(sequence)) {
+    if (ahead == Ahead::yes) return false;
     Sequence* victim = victim_younger_than(sequence);
     // Older and reserved ones go on meanwhile and will give back blocks when they end.
     if (victim == nullptr) return false;
@@ -81,6 +150,7 @@ Sequence* Schedule::victim_younger_than(const Sequence& sequence) const {
 }
 
 void Schedule::preempt(Sequence& victim) {
+  TROUPE_CHECK(victim.flights == 0, victim.flights);
   running_.erase(victim.order);
   books_.release(victim);
   free_slot(victim);
@@ -89,8 +159,8 @@ void Schedule::preempt(Sequence& victim) {
   waiting_.emplace(victim.order, &victim);
 }
 
-void Schedule::admit(Time now, int32_t rows_left, std::vector<Pick>& picks) {
-  for (auto at = waiting_.begin(); at != waiting_.end() && rows_left > 0 && !slots_free_.empty();) {
+void Schedule::admit(Time now, Room& room, std::vector<Pick>& picks) {
+  for (auto at = waiting_.begin(); at != waiting_.end() && room.rows > 0 && !slots_free_.empty();) {
     Sequence& sequence = *at->second;
     const int32_t positions =
         reserved(sequence) ? std::max(sequence.size(), sequence.positions_max()) : sequence.size();
@@ -103,28 +173,43 @@ void Schedule::admit(Time now, int32_t rows_left, std::vector<Pick>& picks) {
       ++at;
       continue;
     }
+    if (chunk(sequence, room) == 0) {
+      books_.release(sequence);
+      break;
+    }
     sequence.slot = slots_free_.back();
     slots_free_.pop_back();
     if (sequence.preemptions == 0) {
       sequence.admitted = now;
       sequence.cached_tokens = sequence.computed;
     }
-    pick_chunk(sequence, rows_left, picks);
+    pick_chunk(sequence, room, picks);
     running_.emplace(at->first, &sequence);
     at = waiting_.erase(at);
   }
 }
 
-void Schedule::computed(const Pick& pick) {
-  pick.sequence->computed += pick.rows;
-  books_.publish(*pick.sequence);
+void Schedule::landed(Sequence& sequence, const Slice& slice, const SliceOut& out) {
+  --sequence.flights;
+  if (slice.out == Out::sample) --sequence.pending;
+  if (slice.pos0 == sequence.prompt_from) books_.copied(sequence);
+  if (sequence.left) return;  // surplus: what it computed is nobody's
+  sequence.computed = slice.pos0 + slice.n_rows;
+  if (slice.n_draft > 0) {
+    // A draft behind a stop id may have been right, and is no part of the answer.
+    sequence.computed = sequence.planned =
+        std::min(slice.pos0 + slice.out_row0 + out.n_tokens, sequence.size());
+    sequence.drafting = false;
+  }
+  books_.publish(sequence);
 }
 
 int64_t Schedule::rows_queued() const {
   int64_t rows = 0;
   for (const auto& [order, sequence] : waiting_) rows += sequence->size();
   for (const auto& [order, sequence] : running_) {
-    if (sequence->rows_wanted() > 1) rows += sequence->rows_wanted();
+    const int32_t missing = sequence->size() - sequence->computed;
+    if (!sequence->left && missing > 1) rows += missing;
   }
   return rows;
 }
@@ -136,7 +221,14 @@ void Schedule::check() const {
     holders.push_back(sequence);
     TROUPE_CHECK(order == sequence->order && sequence->slot.has_value(), order.arrival);
     TROUPE_CHECK(slots.insert(sequence->slot->value).second, sequence->slot->value);
-    TROUPE_CHECK(sequence->computed < sequence->size(), sequence->computed, sequence->size());
+    TROUPE_CHECK(sequence->flights >= sequence->pending && sequence->pending >= 0);
+    if (!sequence->left) {
+      TROUPE_CHECK(sequence->computed < sequence->size(), sequence->computed, sequence->size());
+      TROUPE_CHECK(sequence->computed <= sequence->planned, sequence->computed);
+      TROUPE_CHECK(sequence->flights > 0 || sequence->computed == sequence->planned);
+      TROUPE_CHECK(sequence->drafting || sequence->planned <= sequence->size_planned(),
+                   sequence->planned);
+    }
     TROUPE_CHECK(sequence->size() <= sequence->size_max, sequence->size(), sequence->size_max);
     if (reserved(*sequence)) {
       TROUPE_CHECK(
@@ -150,9 +242,25 @@ void Schedule::check() const {
   for (const auto& [order, sequence] : waiting_) {
     TROUPE_CHECK(order == sequence->order && !sequence->slot && sequence->blocks.empty(),
                  order.arrival);
-    TROUPE_CHECK(sequence->computed == 0, sequence->computed);
+    TROUPE_CHECK(sequence->computed == 0 && sequence->flights == 0, sequence->computed);
   }
   books_.check(holders);
+}
+
+void Schedule::check_pinned(const StepPlan& plan) const {
+  for (const Slice& slice : plan.slices) {
+    const auto holder = std::ranges::find_if(
+        running_, [&](const auto& entry) { return entry.second->slot->value == slice.slot; });
+    TROUPE_CHECK(holder != running_.end(), slice.slot);
+    const Sequence& sequence = *holder->second;
+    TROUPE_CHECK(sequence.flights > 0, slice.slot);
+    for (int32_t i = 0; i < slice.n_blk; ++i) {
+      const int32_t block = plan.blocks[static_cast<size_t>(slice.blk_off + i)];
+      TROUPE_CHECK(sequence.blocks[static_cast<size_t>(i)].value == block, slice.slot, block);
+    }
+  }
+  for (const BlockCopy& copy : plan.copy)
+    TROUPE_CHECK(books_.pool().holders(BlockId(copy.src)) > 0, copy.src);
 }
 
 }  // namespace troupe

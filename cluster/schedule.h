@@ -1,6 +1,8 @@
-// Which sequences run in the next step, with how many rows: decode rows first, then prefills oldest
-// first, chunked. Holds the order of those that wait and run, the slots and the KV books. Owned by
-// one Batcher.
+// Which sequences run in the next step, with how many rows: decode rows first, then prompts in
+// chunks within the step budget, oldest first and one after another, so that each answer begins as
+// early as it can. A prompt that had kPromptTurnRows rows leaves three quarters of the room to
+// those that came later. Holds the order of those that wait and run, the slots and the KV books.
+// Owned by one Batcher.
 //
 // Nothing starves: those that wait enter strictly in order; the youngest loses its blocks when an
 // older one needs one; and a sequence that lost them kPreemptionsMax times enters again only with
@@ -15,6 +17,7 @@
 #include "cluster/kv_books.h"
 #include "cluster/plan_builder.h"
 #include "cluster/sequence.h"
+#include "cluster/step_budget.h"
 #include "config/time.h"
 
 namespace troupe {
@@ -23,9 +26,11 @@ struct ScheduleConfig {
   Digest numerics_id{};
   int32_t blocks = 0;
   int32_t slots = 0;
-  int32_t rows = 0;   ///< per step
-  int32_t chunk = 0;  ///< rows of one prefill per step
+  int32_t rows = 0;  ///< per step
 };
+
+/// Whether the plan is made while another one runs. Then nothing can be taken from anybody.
+enum class Ahead : uint8_t { no, yes };
 
 class Schedule {
  public:
@@ -36,10 +41,14 @@ class Schedule {
   /// Gives back all it holds. Not while a plan that names it is in flight.
   void remove(Sequence& sequence);
 
-  /// For the next step; takes slots and blocks, preempts. Empty when nothing can run.
-  std::vector<Pick> pick(Time now);
-  /// The rows of this pick are in the KV now.
-  void computed(const Pick& pick);
+  /// For the next step; takes slots and blocks, preempts. Empty when nothing can run, or ahead when
+  /// somebody would have to be preempted: that waits until no plan is in flight.
+  std::vector<Pick> pick(Time now, const StepBudget& budget, const Speculation& speculation,
+                         Ahead ahead);
+  /// Somebody would have drafts if the next plan waited until all tokens are known.
+  bool wants_drafts(const StepBudget& budget, const Speculation& speculation) const;
+  /// The plan with this slice of the sequence is done and its tokens are known.
+  void landed(Sequence& sequence, const Slice& slice, const SliceOut& out);
 
   /// Slots the device has open that nobody uses any more; the caller puts them into its next plan.
   std::vector<int32_t> take_closed() { return std::exchange(closed_, {}); }
@@ -55,14 +64,25 @@ class Schedule {
   bool fits(int32_t positions) const { return blocks_for(positions) <= config_.blocks; }
 
   void check() const;
+  /// Aborts unless all that a plan in flight names is still held.
+  void check_pinned(const StepPlan& plan) const;
 
  private:
   using Line = std::map<SequenceOrder, Sequence*>;
-  bool has_block_for_next(Sequence& sequence);
+  bool has_block_for_next(Sequence& sequence, Ahead ahead);
+  void add_drafts(const StepBudget& budget, const Speculation& speculation, int32_t& rows_left,
+                  std::vector<Pick>& picks);
   Sequence* victim_younger_than(const Sequence& sequence) const;
   void preempt(Sequence& victim);
-  void admit(Time now, int32_t rows_left, std::vector<Pick>& picks);
-  void pick_chunk(Sequence& sequence, int32_t& rows_left, std::vector<Pick>& picks) const;
+  /// Rows that prompts may still have in the plan at hand.
+  struct Room {
+    int32_t rows = 0;
+    bool first = true;  ///< nobody got any: then even less than a unit is given
+  };
+  void pick_prompts(Time now, int32_t rows, std::vector<Pick>& picks);
+  void admit(Time now, Room& room, std::vector<Pick>& picks);
+  static int32_t chunk(const Sequence& sequence, const Room& room);
+  static void pick_chunk(Sequence& sequence, Room& room, std::vector<Pick>& picks);
   void free_slot(Sequence& sequence);
 
   ScheduleConfig config_;
@@ -71,6 +91,7 @@ class Schedule {
   std::vector<SlotId> slots_free_;
   std::vector<int32_t> closed_;
   uint64_t preemptions_ = 0;
+  uint64_t narrow_steps_ = 0;  ///< with room for one unit only
 };
 
 }  // namespace troupe

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "config/check.h"
+#include "config/limits.h"
+#include "config/mix.h"
 
 namespace troupe {
 
@@ -108,6 +110,20 @@ void Supervision::on_exited(Time now, const supervision_in::Exited& exited,
   }
 }
 
+namespace {
+
+/// Doubles from death to death. Children that fail together must not come back together: from the
+/// second death on up to a quarter is taken off, drawn from the incarnation that died.
+Duration back_off(const Supervision::Child& child) {
+  const Duration full =
+      std::min(kRespawnMax, kRespawnFirst * (int64_t{1} << std::min(child.in_a_row, 10)));
+  if (child.in_a_row == 0) return full;
+  const uint64_t drawn = mix64(child.incarnation.value, static_cast<uint64_t>(child.in_a_row));
+  return full - full / 4 * static_cast<int64_t>(drawn % 1024) / 1024;
+}
+
+}  // namespace
+
 void Supervision::died(Time now, const std::string& name, Child& child, std::string why,
                        std::vector<SupervisionEffect>& out) {
   child.last_error = why;
@@ -120,8 +136,7 @@ void Supervision::died(Time now, const std::string& name, Child& child, std::str
     child.retry_at = now + kFailedRetry;
   } else {
     child.state = ChildState::backoff;
-    child.retry_at =
-        now + std::min(kRespawnMax, kRespawnFirst * (int64_t{1} << std::min(child.in_a_row, 10)));
+    child.retry_at = now + back_off(child);
   }
   ++child.in_a_row;
   out.push_back(supervision_out::Changed{name, child.state, std::move(why)});

@@ -14,6 +14,7 @@
 #include <set>
 #include <sstream>
 
+#include "config/closest.h"
 #include "config/digest.h"
 
 namespace troupe {
@@ -46,11 +47,9 @@ class Value {
       std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "?";
       Value value(entry.second, file_, key_ == "config" ? name : key_ + "." + name);
       auto found = readers.find(name);
-      if (found == readers.end()) {
-        std::string known;
-        for (const auto& [k, unused] : readers) known += (known.empty() ? "" : ", ") + k;
-        Value(entry.first, file_, value.key_).refuse("unknown key; expected one of " + known);
-      }
+      if (found == readers.end())
+        Value(entry.first, file_, value.key_)
+            .refuse("unknown key; " + expected_one_of(name, readers));
       if (!seen.insert(name).second)
         Value(entry.first, file_, value.key_).refuse("given twice; keep one");
       found->second(value);
@@ -147,16 +146,33 @@ class Value {
                ? given.string()
                : (std::filesystem::path(folder) / given).lexically_normal().string();
   }
+  std::string word(std::initializer_list<const char*> words) const {
+    std::map<std::string, std::string, std::less<>> values;
+    for (const char* one : words) values.emplace(one, one);
+    return one_of(values);
+  }
   template <class T>
   T one_of(const std::map<std::string, T, std::less<>>& values) const {
     auto found = values.find(text());
     if (found != values.end()) return found->second;
-    std::string known;
-    for (const auto& [k, unused] : values) known += (known.empty() ? "" : ", ") + k;
-    refuse("expected one of " + known);
+    refuse(expected_one_of(text(), values));
   }
 
  private:
+  /// What was probably meant, or else all there is.
+  template <class T>
+  static std::string expected_one_of(const std::string& given,
+                                     const std::map<std::string, T, std::less<>>& values) {
+    std::vector<std::string> words;
+    std::string known;
+    for (const auto& [word, unused] : values) {
+      words.push_back(word);
+      known += (known.empty() ? "" : ", ") + word;
+    }
+    const std::string meant = closest(given, words);
+    return "expected one of " + known + (meant.empty() ? "" : "; did you mean " + meant + "?");
+  }
+
   YAML::Node node_;
   const std::string& file_;
   std::string key_;
@@ -234,8 +250,7 @@ ModelConfig read_model(const Value& value, const std::string& folder) {
        }},
       {"backend",
        [&](const Value& v) {
-         model.backend =
-             v.one_of<std::string>({{"auto", "auto"}, {"torch", "torch"}, {"oracle", "oracle"}});
+         model.backend = v.word({"auto", "native", "torch", "oracle"});
        }},
       {"groups", [&](const Value& v) { model.groups = static_cast<int32_t>(v.integer(1, 1024)); }},
       {"tensor_parallel",
@@ -256,6 +271,14 @@ ModelConfig read_model(const Value& value, const std::string& folder) {
        [&](const Value& v) {
          model.max_batch_tokens = static_cast<int32_t>(v.integer(1, kRowsPerStepMax));
        }},
+      {"isa",
+       [&](const Value& v) {
+         model.isa = v.word({"auto", "scalar", "avx2", "avx512", "amx"});
+       }},
+      {"kv_dtype",
+       [&](const Value& v) {
+         model.kv_dtype = v.word({"f16", "int8"});
+       }},
       {"oracle_step", [&](const Value& v) { model.oracle_step = v.duration(0ns, 10s); }},
   });
   if (model.name.empty()) value.refuse("expected a name");
@@ -263,6 +286,10 @@ ModelConfig read_model(const Value& value, const std::string& folder) {
     value.refuse("expected source: a GGUF file or a model directory");
   if (model.oracle_step != 0ns && model.backend != "oracle")
     value.refuse("expected oracle_step only with backend: oracle");
+  const bool ours = model.backend == "auto" || model.backend == "native";
+  if (model.isa != "auto" && !ours) value.refuse("expected isa only with backend: native or auto");
+  if (model.kv_dtype != "f16" && !ours)
+    value.refuse("expected kv_dtype: int8 only with backend: native or auto");
   return model;
 }
 
@@ -405,72 +432,5 @@ Result<ClusterConfig> parse_cluster_config(std::string_view yaml, const std::str
   }
   return config;
 }
-
-std::string print_cluster_config(const ClusterConfig& config) {
-  auto quote = [](const std::string& s) {
-    YAML::Emitter out;
-    out << YAML::DoubleQuoted << s;
-    return std::string(out.c_str());
-  };
-  std::string out = fmt::format("cluster: {}\nnodes:\n", config.cluster);
-  for (const NodeConfig& n : config.nodes) {
-    out += fmt::format("  - name: {}\n    host: {}\n", n.name, quote(n.host));
-    if (n.control_port) out += fmt::format("    control_port: {}\n", n.control_port);
-    if (n.data_ports.first)
-      out += fmt::format("    data_ports: {}-{}\n", n.data_ports.first, n.data_ports.last);
-    if (n.admin_port) out += fmt::format("    admin_port: {}\n", n.admin_port);
-    out += "    devices: [";
-    for (int32_t i = 0; i < n.cpu_slots; ++i) out += fmt::format("{}cpu:{}", i ? ", " : "", i);
-    out += fmt::format("]\n    seed: {}\n", n.seed);
-  }
-  out += "routers:\n";
-  for (const RouterListen& r : config.routers) {
-    out += fmt::format("  - node: {}\n    http: {}\n    insecure_http: {}\n", r.node,
-                       quote(to_string(r.http)), r.insecure_http);
-    if (!r.tls_certificate.empty())
-      out += fmt::format("    tls: {{cert: {}, key: {}}}\n", quote(r.tls_certificate),
-                         quote(r.tls_key));
-    if (!r.trusted_proxies.empty()) {
-      out += "    trusted_proxies: [";
-      for (size_t i = 0; i < r.trusted_proxies.size(); ++i)
-        out += (i ? ", " : "") + quote(r.trusted_proxies[i]);
-      out += "]\n";
-    }
-  }
-  out += "models:\n";
-  for (const ModelConfig& m : config.models) {
-    out += fmt::format("  - name: {}\n", m.name);
-    if (!m.source.empty()) out += fmt::format("    source: {}\n", quote(m.source));
-    if (m.sha256) out += fmt::format("    sha256: {}\n", to_hex(*m.sha256));
-    const char* standby = m.standby == Standby::active ? "active"
-                          : m.standby == Standby::warm ? "warm"
-                                                       : "cold";
-    out += fmt::format(
-        "    backend: {}\n    groups: {}\n    tensor_parallel: {}\n    pipeline_parallel: {}\n    "
-        "standby: {}\n",
-        m.backend, m.groups, m.tensor_parallel, m.pipeline_parallel, standby);
-    if (m.threads) out += fmt::format("    threads: {}\n", m.threads);
-    if (m.context) out += fmt::format("    ctx: {}\n", m.context);
-    if (m.kv_memory) out += fmt::format("    kv_memory: {}\n", m.kv_memory);
-    if (m.max_batch_tokens) out += fmt::format("    max_batch_tokens: {}\n", m.max_batch_tokens);
-    if (m.oracle_step != 0ns)
-      out += fmt::format("    oracle_step: {}us\n", m.oracle_step.count() / 1000);
-  }
-  if (!config.redis.empty())
-    out += fmt::format("cache:\n  redis: {}\n  insecure: {}\n", quote(config.redis),
-                       config.redis_insecure);
-  if (!config.api_keys_file.empty())
-    out += fmt::format("security:\n  api_keys_file: {}\n", quote(config.api_keys_file));
-  const Limits& l = config.limits;
-  out += fmt::format(
-      "limits:\n  timing_scale: {}\n  router_requests: {}\n  batcher_queue: {}\n  "
-      "connections_per_address: {}\n"
-      "  response_cache_bytes: {}\n  request_deadline: {}ms\n  queue_wait: {}ms\n  drain: {}ms\n",
-      l.timing_scale, l.router_requests, l.batcher_queue, l.connections_per_address,
-      l.response_cache_bytes, to_ms(l.request_deadline), to_ms(l.queue_wait), to_ms(l.drain));
-  return out;
-}
-
-Digest config_digest(const ClusterConfig& config) { return sha256(print_cluster_config(config)); }
 
 }  // namespace troupe

@@ -54,13 +54,15 @@ enum class Standby : uint8_t { active, warm, cold };
 struct ModelConfig {
   std::string name, source;
   std::optional<Digest> sha256;
-  std::string backend = "auto";  ///< auto | torch | oracle
+  std::string backend = "auto";  ///< auto | native | torch | oracle
   int32_t groups = 1, tensor_parallel = 1, pipeline_parallel = 1;
   Standby standby = Standby::active;
   int32_t threads = 0;           ///< of a rank; 0: cores / slots
   int32_t context = 0;           ///< 0: the model's, as far as KV memory allows
   int64_t kv_memory = 0;         ///< bytes a rank; 0: automatic
   int32_t max_batch_tokens = 0;  ///< rows in one step; 0: automatic
+  std::string isa = "auto";      ///< native: auto | scalar | avx2 | avx512 | amx
+  std::string kv_dtype = "f16";  ///< native: f16 | int8
   Duration oracle_step{};        ///< oracle backend: how long a modelled step takes
   bool operator==(const ModelConfig&) const = default;
 };

@@ -88,6 +88,31 @@ inline constexpr int32_t kSlotsMax = 512;          ///< sequences running in a g
 inline constexpr int32_t kRowsPerStepMax = 4'096;
 inline constexpr int32_t kPreemptionsMax =
     3;  ///< of one sequence; then it is no longer chosen as a victim
+/// Plans with a device at a time: one that runs and one that waits, so that it never idles while
+/// the batcher thinks.
+inline constexpr int32_t kPlansInFlightMax = 2;
+/// Between two tokens of a stream while prompts of others are computed: a reader sees no stutter.
+inline constexpr Duration kTokenGapTarget = 50ms;
+/// A slow machine's steps miss that target with decoding alone: prompts may then take this many
+/// times as long as decoding does, in all, or they would never end.
+inline constexpr int kChunkStepFactor = 3;
+/// Of a step that only computes prompts: later requests wait for it, and deadlines are made from
+/// it.
+inline constexpr Duration kStepTimeMax = 250ms;
+/// Known tokens inside a block for which copying it beats computing them anew: a copy costs about
+/// two rows' time.
+inline constexpr int32_t kCopyRowsMin = 4;
+inline constexpr int32_t kDraftsMax = 7;  ///< in one slice: eight rows with the one that is known
+/// Tokens that a kind of match must have foretold, or not, before its drafts are trusted.
+inline constexpr int32_t kDraftTrialsMin = 16;
+inline constexpr size_t kPartialsPerPrefix =
+    8;  ///< blocks behind one prefix that a copy may start from
+inline constexpr int32_t kPromptRowsUnit = 16;  ///< kernels work on so many rows at once
+/// Rows of one prompt before those that came later get most of the room.
+inline constexpr int32_t kPromptTurnRows = 512;
+/// A plan waits only behind a step that is expected to be shorter: behind a long one the gap does
+/// not show, and who arrives meanwhile may still join the next step.
+inline constexpr Duration kPlanAheadBehindMax = 20ms;
 inline constexpr size_t kPrefixBlocksMax = 1 << 20;  ///< entries of a prefix index
 
 // -- failure detection (times are stretched by limits.timing_scale)
@@ -134,6 +159,9 @@ inline constexpr size_t kMetadataStringBytesMax = 16 * kMiB;
 inline constexpr size_t kMetadataArrayMax = 4'194'304;
 inline constexpr size_t kTensorsMax = 65'536;
 inline constexpr size_t kShardFilesMax = 1'024;
+inline constexpr size_t kWeightsIdsMax = 64;  ///< models a user keeps in use; 13 KB of file
+/// A file changed more recently may change again without another time stamp.
+inline constexpr Duration kFileSettles = 2s;
 inline constexpr int64_t kJsonFileBytesMax =
     64 * kMiB;  ///< tokenizer.json of a 256k vocabulary is 30 MB
 inline constexpr int32_t kLayersMax = 1'024, kHeadsMax = 1'024, kHeadDimMax = 1'024;
@@ -164,6 +192,8 @@ inline constexpr int kTemplateNestingMax =
 inline constexpr int64_t kResponseCacheBytes = 64 * kMiB;
 inline constexpr size_t kResponseCacheShards = 16;
 inline constexpr int64_t kCachedResponseBytesMax = kMiB;  ///< larger answers are not cached
+inline constexpr int64_t kAnswerRecordsBytesMax =
+    32 * kMiB;  ///< answers being written that may yet be cached; beyond, they are not
 inline constexpr Duration kRedisTimeout = 50ms;
 inline constexpr int kRedisBreakerErrors =
     5;  ///< in kRedisBreakerWindow; then closed to traffic for kRedisBreakerRest

@@ -1,55 +1,15 @@
 #include "model/exact_math.h"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
+#include "model/native/vector_kernels.h"
 
 namespace troupe {
 
 namespace {
 
-constexpr size_t kLanes = 16;
-
-// One body, compiled twice below: with fma instructions and without (then each fma is a library
-// call that rounds the same). The compiler vectorises the fixed loops of 16.
-[[gnu::always_inline]] inline void exp_scaled_body(std::span<const float> in, float max,
-                                                   float scale, std::span<float> out) {
-  for (size_t i = 0; i < in.size(); ++i) out[i] = exact_exp((in[i] - max) * scale);
-}
-
-[[gnu::always_inline]] inline BlockSum block_sum_body(std::span<const float> block) {
-  // All comparisons are made on integers, so that a NaN can't slip through.
-  float max = -std::numeric_limits<float>::infinity();
-  uint32_t largest_magnitude = 0;
-  for (float z : block) {
-    max = z > max ? z : max;
-    largest_magnitude = std::max(largest_magnitude, std::bit_cast<uint32_t>(z) & 0x7fffffffu);
-  }
-  float lanes[kLanes] = {};
-  size_t i = 0;
-  for (; i + kLanes <= block.size(); i += kLanes)
-    for (size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += exact_exp(block[i + lane] - max);
-  for (size_t lane = 0; i < block.size(); ++i, ++lane) lanes[lane] += exact_exp(block[i] - max);
-  for (size_t half = kLanes / 2; half > 0; half /= 2)
-    for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-  return {max, lanes[0], largest_magnitude < 0x7f800000u};
-}
-
-[[gnu::target("avx2,fma")]] void exp_scaled_fma(std::span<const float> in, float max, float scale,
-                                                std::span<float> out) {
-  exp_scaled_body(in, max, scale, out);
-}
-void exp_scaled_plain(std::span<const float> in, float max, float scale, std::span<float> out) {
-  exp_scaled_body(in, max, scale, out);
-}
-[[gnu::target("avx2,fma")]] BlockSum block_sum_fma(std::span<const float> block) {
-  return block_sum_body(block);
-}
-BlockSum block_sum_plain(std::span<const float> block) { return block_sum_body(block); }
-
-bool have_fma() {
-  static const bool have = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  return have;
+/// All instruction sets give the same bits, so the best one serves every backend.
+const native::VectorKernels& kernels() {
+  static const native::VectorKernels& best = native::vector_kernels_for(native::best_isa());
+  return best;
 }
 
 }  // namespace
@@ -71,11 +31,26 @@ double exact_log(double x) {
 }
 
 void exact_exp_scaled(std::span<const float> in, float max, float scale, std::span<float> out) {
-  have_fma() ? exp_scaled_fma(in, max, scale, out) : exp_scaled_plain(in, max, scale, out);
+  kernels().exp_scaled(in.data(), static_cast<int32_t>(in.size()), max, scale, out.data());
 }
 
 BlockSum exact_block_sum(std::span<const float> block) {
-  return have_fma() ? block_sum_fma(block) : block_sum_plain(block);
+  BlockSum sum;
+  if (!block.empty())
+    sum.finite =
+        kernels().block_sum(block.data(), static_cast<int32_t>(block.size()), &sum.max, &sum.sum);
+  return sum;
+}
+
+Largest exact_largest(std::span<const float> values) {
+  Largest out;
+  out.index = kernels().argmax(values.data(), static_cast<int32_t>(values.size()), &out.finite);
+  return out;
+}
+
+size_t find_between(std::span<const float> values, float low, float high, std::span<int32_t> out) {
+  return static_cast<size_t>(
+      kernels().between(values.data(), static_cast<int32_t>(values.size()), low, high, out.data()));
 }
 
 }  // namespace troupe

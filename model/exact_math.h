@@ -45,4 +45,16 @@ struct BlockSum {
 inline constexpr size_t kLogprobBlock = 256;
 BlockSum exact_block_sum(std::span<const float> block);
 
+/// Index of the largest value, ties to the lowest. `finite` is false when a value is NaN or
+/// infinite. `values` is not empty.
+struct Largest {
+  int32_t index = 0;
+  bool finite = true;
+};
+Largest exact_largest(std::span<const float> values);
+
+/// Writes the indices i with low <= values[i] < high, ascending, to the front of `out`, which has
+/// room for all of them; returns how many.
+size_t find_between(std::span<const float> values, float low, float high, std::span<int32_t> out);
+
 }  // namespace troupe

@@ -1,7 +1,9 @@
 #include "model/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "config/check.h"
@@ -12,53 +14,72 @@ namespace troupe {
 
 namespace {
 
-using Candidate = SamplerScratch::Candidate;
-
-/// The order in which N15 walks: largest logit first, then lowest id.
-bool before(const Candidate& a, const Candidate& b) {
-  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+/// Sorts as N15 walks: the largest logit first, then the lowest id, which is the low half.
+uint64_t walk_key(float logit, int32_t token) {
+  const auto bits = std::bit_cast<uint32_t>(logit + 0.0f);  // -0 ties with +0
+  const uint32_t ascending = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+  return uint64_t{~ascending} << 32 | static_cast<uint32_t>(token);
 }
 
-/// Sorts candidates piece by piece as the walk reaches them: most walks end within the first few
-/// dozen of some 50,000, and a full sort would cost more than the model's last layer.
+/// Tokens in the order in which N15 walks, sorted band by band of logits as the walk reaches them:
+/// most walks end within the first few dozen of some 50,000, and a full sort would cost more than
+/// the model's last layer.
 class Walk {
  public:
-  explicit Walk(std::vector<Candidate>& all) : all_(all) {}
-
-  size_t size() const { return all_.size(); }
-  const Candidate& at(size_t index) {
-    if (index >= sorted_) sort_up_to(index);
-    return all_[index];
+  /// `lightest`: tokens of a smaller weight are left out. The first band goes down to where weights
+  /// fall to a seventh.
+  Walk(std::span<const float> logits, float max, float temperature, float lightest,
+       SamplerScratch& scratch)
+      : logits_(logits),
+        scratch_(scratch),
+        max_(max),
+        temperature_(temperature),
+        lightest_(lightest),
+        width_(2 * temperature) {
+    scratch.walked.clear();
+    scratch.band.resize(logits.size());
   }
+
+  /// The token at `index`, which must be below the number of tokens that aren't left out.
+  int32_t token(size_t index) {
+    while (index >= scratch_.walked.size()) sort_next_band();
+    return static_cast<int32_t>(scratch_.walked[index]);
+  }
+  float weight(size_t index) { return scratch_.weights[static_cast<size_t>(token(index))]; }
 
  private:
-  void sort_up_to(size_t index) {
-    const size_t wanted =
-        std::min(all_.size(), std::max<size_t>(index + 1, std::max<size_t>(64, 4 * sorted_)));
-    const auto from = all_.begin() + static_cast<ptrdiff_t>(sorted_);
-    const auto to = all_.begin() + static_cast<ptrdiff_t>(wanted);
-    if (to != all_.end()) std::nth_element(from, to, all_.end(), before);
-    std::sort(from, to, before);
-    sorted_ = wanted;
+  void sort_next_band() {
+    TROUPE_CHECK(above_ > kLowest);
+    std::vector<uint64_t>& walked = scratch_.walked;
+    const auto start = static_cast<ptrdiff_t>(walked.size());
+    depth_ += width_;
+    // Far down every weight is 0: what is left is one band. Rounding may leave a band empty; that
+    // costs one pass.
+    const float low = depth_ < 100 * temperature_ ? std::max(max_ - depth_, kLowest) : kLowest;
+    const size_t found = find_between(logits_, low, above_, scratch_.band);
+    above_ = low;
+    for (int32_t token : std::span(scratch_.band).first(found)) {
+      const auto at = static_cast<size_t>(token);
+      if (scratch_.weights[at] >= lightest_) walked.push_back(walk_key(logits_[at], token));
+    }
+    std::sort(walked.begin() + start, walked.end());
+    if (walked.size() < 64) width_ *= 2;
   }
 
-  std::vector<Candidate>& all_;
-  size_t sorted_ = 0;
+  static constexpr float kLowest = std::numeric_limits<float>::lowest();
+  std::span<const float> logits_;
+  SamplerScratch& scratch_;
+  float max_, temperature_, lightest_;
+  float width_, depth_ = 0;  ///< of the next band, and of all so far, in logits
+  float above_ = std::numeric_limits<float>::infinity();
 };
-
-int32_t largest(std::span<const float> logits) {
-  size_t best = 0;
-  for (size_t i = 1; i < logits.size(); ++i)
-    if (logits[i] > logits[best]) best = i;
-  return static_cast<int32_t>(best);
-}
 
 /// Sum of the first `count` weights in walk order, or until `stop` is reached; `count` becomes how
 /// many it took.
 double sum_prefix(Walk& walk, size_t& count, double stop) {
   double sum = 0;
   for (size_t i = 0; i < count; ++i) {
-    sum += walk.at(i).weight;
+    sum += walk.weight(i);
     if (sum >= stop) {
       count = i + 1;
       break;
@@ -106,60 +127,67 @@ Drawn SamplerSlot::draw(std::span<const float> logits, int32_t position,
                         SamplerScratch& scratch) const {
   TROUPE_CHECK(!logits.empty());
   Drawn drawn;
-  const LogNormaliser normaliser = normalise(logits);
-  if (normaliser.nonfinite) {
+  Largest best = exact_largest(logits);
+  if (!best.finite) {
     drawn.nonfinite = true;
     return drawn;
   }
   const std::span<const float> z = adjusted(logits, scratch);
-  const int32_t best = largest(z);
-  drawn.token = best;
+  if (z.data() != logits.data()) best = exact_largest(z);
   const float inverse_temperature = 1 / open_.temperature;
   // A temperature so small that its inverse overflows means greedy too.
-  if (open_.temperature > 0 && std::isfinite(inverse_temperature)) {
-    scratch.weights.resize(z.size());
-    exact_exp_scaled(z, z[static_cast<size_t>(best)], inverse_temperature, scratch.weights);
-    scratch.candidates.clear();
-    double total = 0;
-    for (size_t i = 0; i < z.size(); ++i) {
-      const float weight = scratch.weights[i];
-      if (weight <= 0 || weight < open_.min_p) continue;
-      scratch.candidates.push_back({z[i], weight, static_cast<int32_t>(i)});
-      total += weight;
-    }
-    Walk walk(scratch.candidates);
-    size_t keep = walk.size();
-    const bool limited = open_.top_k > 0 && static_cast<size_t>(open_.top_k) < keep;
-    if (limited) {
-      keep = static_cast<size_t>(open_.top_k);
-      total = sum_prefix(walk, keep, INFINITY);
-    }
-    if (open_.top_p < 1) total = sum_prefix(walk, keep, static_cast<double>(open_.top_p) * total);
-    const double target = philox_uniform(open_.seed, static_cast<uint32_t>(position),
-                                         static_cast<uint32_t>(open_.choice)) *
-                          total;
-    double cumulative = 0;
-    for (size_t i = 0; i < keep; ++i) {
-      // If rounding leaves the target unreached, the last one walked is the draw.
-      drawn.token = walk.at(i).token;
-      cumulative += walk.at(i).weight;
-      if (cumulative > target) break;
-    }
-  }
+  const bool greedy = open_.temperature <= 0 || !std::isfinite(inverse_temperature);
+  drawn.token =
+      greedy ? best.index : draw_from(z, best.index, inverse_temperature, position, scratch);
   if (open_.n_logprobs >= 0) {
+    const LogNormaliser normaliser = normalise(logits, scratch.blocks);
     drawn.logprob = normaliser.logprob(logits[static_cast<size_t>(drawn.token)]);
     drawn.top = top_logprobs(logits, normaliser, open_.n_logprobs);
   }
   return drawn;
 }
 
+int32_t SamplerSlot::draw_from(std::span<const float> z, int32_t best, float inverse_temperature,
+                               int32_t position, SamplerScratch& scratch) const {
+  const float max = z[static_cast<size_t>(best)];
+  scratch.weights.resize(z.size());
+  exact_exp_scaled(z, max, inverse_temperature, scratch.weights);
+  const float lightest = std::max(open_.min_p, std::numeric_limits<float>::min());
+  double total = 0;
+  size_t keep = 0;
+  for (float weight : scratch.weights) {
+    // In order of ids, without a branch: adding +0 changes no bit.
+    const bool kept = weight >= lightest;
+    total += static_cast<double>(kept ? weight : 0.0f);
+    keep += kept;
+  }
+  Walk walk(z, max, open_.temperature, lightest, scratch);
+  if (open_.top_k > 0 && static_cast<size_t>(open_.top_k) < keep) {
+    keep = static_cast<size_t>(open_.top_k);
+    total = sum_prefix(walk, keep, INFINITY);
+  }
+  if (open_.top_p < 1) total = sum_prefix(walk, keep, static_cast<double>(open_.top_p) * total);
+  const double target = philox_uniform(open_.seed, static_cast<uint32_t>(position),
+                                       static_cast<uint32_t>(open_.choice)) *
+                        total;
+  double cumulative = 0;
+  // If rounding leaves the target unreached, the last one walked is the draw.
+  int32_t token = best;
+  for (size_t i = 0; i < keep; ++i) {
+    token = walk.token(i);
+    cumulative += walk.weight(i);
+    if (cumulative > target) break;
+  }
+  return token;
+}
+
 float LogNormaliser::logprob(float logit) const {
   return static_cast<float>(static_cast<double>(logit - max) - log_total);
 }
 
-LogNormaliser normalise(std::span<const float> logits) {
+LogNormaliser normalise(std::span<const float> logits, std::vector<BlockSum>& blocks) {
   LogNormaliser result;
-  std::vector<BlockSum> blocks;
+  blocks.clear();
   blocks.reserve(logits.size() / kLogprobBlock + 1);
   for (size_t i = 0; i < logits.size(); i += kLogprobBlock) {
     blocks.push_back(
@@ -174,6 +202,11 @@ LogNormaliser normalise(std::span<const float> logits) {
         static_cast<double>(block.sum) * static_cast<double>(exact_exp(block.max - result.max));
   result.log_total = exact_log(total);
   return result;
+}
+
+LogNormaliser normalise(std::span<const float> logits) {
+  std::vector<BlockSum> blocks;
+  return normalise(logits, blocks);
 }
 
 std::vector<TokenLogprob> top_logprobs(std::span<const float> logits,

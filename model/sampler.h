@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "model/exact_math.h"
 #include "model/step.h"
 
 namespace troupe {
@@ -22,12 +23,10 @@ struct Drawn {
 
 /// Reused between draws so that a draw allocates nothing once warm. One per thread that draws.
 struct SamplerScratch {
-  struct Candidate {
-    float logit = 0, weight = 0;
-    int32_t token = 0;
-  };
   std::vector<float> logits, weights;
-  std::vector<Candidate> candidates;
+  std::vector<int32_t> band;     ///< room for the vocabulary
+  std::vector<uint64_t> walked;  ///< tokens in the order of N15, as far as a draw had to go
+  std::vector<BlockSum> blocks;
 };
 
 /// Sampler state of one open slot: parameters plus token counts for penalties.
@@ -54,6 +53,9 @@ class SamplerSlot {
     int32_t generated = 0;
   };
   std::span<const float> adjusted(std::span<const float> logits, SamplerScratch& scratch) const;
+  /// N15 at a temperature; `best` is the largest of `z`.
+  int32_t draw_from(std::span<const float> z, int32_t best, float inverse_temperature,
+                    int32_t position, SamplerScratch& scratch) const;
 
   SlotOpen open_;  ///< without `history`, which counts_ replaces
   bool penalises_ = false;
@@ -67,6 +69,7 @@ struct LogNormaliser {
   bool nonfinite = false;
   float logprob(float logit) const;
 };
+LogNormaliser normalise(std::span<const float> logits, std::vector<BlockSum>& scratch);
 LogNormaliser normalise(std::span<const float> logits);
 
 /// The `count` most likely tokens, best first, ties to the lowest id.

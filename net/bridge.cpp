@@ -1,7 +1,6 @@
 #include "net/bridge.h"
 
 #include <fmt/format.h>
-#include <future>
 
 #include <algorithm>
 #include <ctime>
@@ -9,13 +8,14 @@
 #include <optional>
 #include <unordered_map>
 
+#include "net/answer_record.h"
 #include "net/api_keys.h"
+#include "net/bridge_bodies.h"
 #include "net/http_server.h"
-#include "net/json_writer.h"
 #include "net/metrics.h"
 #include "net/open_request.h"
 #include "net/openapi.h"
-#include "net/prompt.h"
+#include "net/prepared_request.h"
 #include "net/random.h"
 #include "net/request_headers.h"
 #include "net/routes.h"
@@ -23,8 +23,6 @@
 
 namespace troupe {
 namespace {
-
-using Models = std::vector<std::shared_ptr<const ServedModel>>;
 
 /// A request on its way through the bridge.
 struct Exchange {
@@ -36,143 +34,6 @@ struct Exchange {
   Time arrived;
 };
 
-/// What parsing and tokenising gave; made on the io thread or, for big bodies, on the worker.
-struct Prepared {
-  ClientRequest request;
-  std::shared_ptr<const ServedModel> model;
-  AnswerInfo answer;
-  OpenRequest::Shape shape = OpenRequest::Shape::whole;
-  bool has_seed = false;
-};
-using PreparedOrError = std::expected<Prepared, RequestError>;
-using BodyOrError = std::expected<std::string, RequestError>;
-
-std::expected<std::shared_ptr<const ServedModel>, RequestError> choose_model(
-    const Models& models, const std::string& name) {
-  if (models.empty())
-    return std::unexpected(RequestError{
-        {ErrorCode::unavailable, "No model is loaded yet: retry soon, /readyz says why.", ""}});
-  if (name.empty() && models.size() == 1) return models.front();
-  if (name.empty())
-    return std::unexpected(RequestError{
-        {ErrorCode::invalid_argument, "`model` is missing: see GET /v1/models.", "model"}});
-  for (const auto& model : models)
-    if (model->name == name) return model;
-  return std::unexpected(RequestError{
-      {ErrorCode::not_found, "No such model is served here: see GET /v1/models.", "model"},
-      "model_not_found"});
-}
-
-PreparedOrError prepare_generation(Api api, const Models& models, const std::string& body,
-                                   const Salt& tenant) {
-  auto parsed = parse_generation(api, body);
-  if (!parsed) return std::unexpected(RequestError{parsed.error()});
-  auto model = choose_model(models, parsed->model);
-  if (!model) return std::unexpected(model.error());
-  auto request = prepare(*parsed, **model, tenant);
-  if (!request) return std::unexpected(request.error());
-  Prepared out{.request = std::move(*request), .model = *model};
-  out.has_seed = parsed->has_seed;
-  out.shape = parsed->stream ? OpenRequest::Shape::stream : OpenRequest::Shape::whole;
-  out.answer.api = api;
-  out.answer.model = (*model)->name;
-  out.answer.choices = parsed->choices;
-  out.answer.logprobs = parsed->logprobs;
-  out.answer.include_usage = parsed->include_usage;
-  out.answer.echo = parsed->echo;
-  out.answer.hide_answer = parsed->max_tokens == 0;
-  out.answer.tokenizer = (*model)->tokenizer;
-  if (parsed->echo) {
-    const auto* text = std::get_if<TextInput>(&parsed->input);
-    out.answer.prompt_text = text ? text->text : (*model)->tokenizer->decode(out.request.prompt);
-    if (parsed->logprobs) out.answer.prompt = out.request.prompt;
-  }
-  return out;
-}
-
-BodyOrError tokenize(const Models& models, const std::string& body) {
-  auto parsed = parse_tokenize(body);
-  if (!parsed) return std::unexpected(RequestError{parsed.error()});
-  auto model = choose_model(models, parsed->model);
-  if (!model) return std::unexpected(model.error());
-  std::vector<TokenId> tokens;
-  if (const auto* chat = std::get_if<ChatInput>(&parsed->input)) {
-    auto rendered = chat_tokens(*chat, **model);
-    if (!rendered) return std::unexpected(RequestError{rendered.error()});
-    tokens = std::move(*rendered);
-  } else {
-    tokens = text_tokens(std::get<TextInput>(parsed->input), **model);
-  }
-  std::string out;
-  JsonWriter json(out);
-  json.begin_object().key("tokens").begin_array();
-  for (TokenId token : tokens) json.integer(token.value);
-  json.end_array().field("count", static_cast<int64_t>(tokens.size()));
-  json.field("max_model_len", int64_t{(*model)->context}).end_object();
-  return out;
-}
-
-BodyOrError detokenize(const Models& models, const std::string& body) {
-  auto parsed = parse_detokenize(body);
-  if (!parsed) return std::unexpected(RequestError{parsed.error()});
-  auto model = choose_model(models, parsed->model);
-  if (!model) return std::unexpected(model.error());
-  const int32_t vocab = (*model)->tokenizer->vocab();
-  for (TokenId token : parsed->tokens)
-    if (token.value >= vocab)
-      return std::unexpected(RequestError{
-          {ErrorCode::invalid_argument,
-           fmt::format("Token {} is outside the vocabulary of {} tokens.", token.value, vocab),
-           "tokens"}});
-  std::string out;
-  JsonWriter(out)
-      .begin_object()
-      .field("prompt", (*model)->tokenizer->decode(parsed->tokens))
-      .end_object();
-  return out;
-}
-
-std::string model_json(const ServedModel& model) {
-  std::string out;
-  JsonWriter(out)
-      .begin_object()
-      .field("id", model.name)
-      .field("object", "model")
-      .field("created", model.created)
-      .field("owned_by", "troupe")
-      .field("max_model_len", int64_t{model.context})
-      .end_object();
-  return out;
-}
-
-std::string models_json(const Models& models) {
-  std::string out;
-  JsonWriter json(out);
-  json.begin_object().field("object", "list").key("data").begin_array();
-  for (const auto& model : models) json.raw(model_json(*model));
-  json.end_array().end_object();
-  return out;
-}
-
-std::string readiness_json(const BridgeState& state) {
-  std::string out;
-  JsonWriter json(out);
-  json.begin_object().key("ready").boolean(state.ready && !state.draining);
-  json.field("reason", state.draining ? std::string_view("The router is draining.")
-                                      : std::string_view(state.reason));
-  json.key("models").begin_array();
-  for (const ModelReadiness& model : state.models) {
-    json.begin_object()
-        .field("name", model.name)
-        .field("groups_ready", int64_t{model.groups_ready});
-    json.field("groups", int64_t{model.groups});
-    if (!model.reason.empty()) json.field("reason", model.reason);
-    json.end_object();
-  }
-  json.end_array().end_object();
-  return out;
-}
-
 class BridgeServer final : public Bridge, private HttpHandler {
  public:
   BridgeServer(BridgeConfig config, RequestSink& sink, std::optional<ApiKeys> keys)
@@ -180,7 +41,7 @@ class BridgeServer final : public Bridge, private HttpHandler {
         sink_(sink),
         keys_(std::move(keys)),
         metrics_(config_.build, config_.node) {
-    state_.reason = "The router has just started.";
+    state_.readiness.reason = "The router has just started.";
     set_models_now({});
   }
 
@@ -266,7 +127,7 @@ class BridgeServer final : public Bridge, private HttpHandler {
 
   void set_models_now(Models models) {
     models_ = std::make_shared<const Models>(std::move(models));
-    models_body_ = models_json(*models_);
+    models_body_ = models_body(*models_);
   }
 
   // -- one exchange
@@ -343,9 +204,9 @@ class BridgeServer final : public Bridge, private HttpHandler {
       case RouteId::inference:
         return generate(std::move(exchange), Api::inference);
       case RouteId::tokenize:
-        return convert(std::move(exchange), tokenize);
+        return convert(std::move(exchange), tokenize_body);
       case RouteId::detokenize:
-        return convert(std::move(exchange), detokenize);
+        return convert(std::move(exchange), detokenize_body);
       case RouteId::embeddings:
         return answer(
             exchange,
@@ -357,8 +218,8 @@ class BridgeServer final : public Bridge, private HttpHandler {
         return show_model(exchange);
       case RouteId::health:
       case RouteId::readyz: {
-        const bool ready = state_.ready && !state_.draining;
-        return answer_json(exchange, readiness_json(state_), ready ? 200 : 503);
+        const bool ready = state_.readiness.ready && !state_.draining;
+        return answer_json(exchange, readiness_body(state_), ready ? 200 : 503);
       }
       case RouteId::livez:
         return answer_json(exchange, R"({"live":true})");
@@ -374,14 +235,17 @@ class BridgeServer final : public Bridge, private HttpHandler {
         std::string_view(exchange.request.path).substr(std::string_view("/v1/models/").size());
     auto model = choose_model(*models_, std::string(name));
     if (!model) return refuse(exchange, model.error());
-    answer_json(exchange, model_json(**model));
+    answer_json(exchange, model_body(**model));
   }
 
   void show_metrics(const Exchange& exchange) {
     HttpResponse response;
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     const auto compat = exchange.request.query_value("compat");
-    response.body = metrics_.render(state_, server_->stats(),
+    // The router counts what its cache actor answered; what was answered here it never saw.
+    BridgeState state = state_;
+    state.stats.cache_hits_memory += kept_answers_;
+    response.body = metrics_.render(state, server_->stats(),
                                     compat == "none" ? MetricsCompat::none : MetricsCompat::vllm);
     answer(exchange, std::move(response));
   }
@@ -424,16 +288,42 @@ class BridgeServer final : public Bridge, private HttpHandler {
   void generate(Exchange exchange, Api api) {
     offload(
         std::move(exchange),
-        [models = models_, api](const Exchange& at) {
-          return prepare_generation(api, *models, at.request.body, at.tenant);
+        [models = models_, api,
+         answers = state_.draining ? nullptr : config_.answers](const Exchange& at) {
+          return prepare_request(api, *models, at.request.body, at.tenant, answers.get());
         },
-        [this](Exchange at, PreparedOrError prepared) {
+        [this](Exchange at, std::expected<PreparedRequest, RequestError> prepared) {
           if (!prepared) return refuse(at, prepared.error());
+          if (prepared->kept) return answer_kept(at, *prepared);
           submit(std::move(at), std::move(*prepared));
         });
   }
 
-  void submit(Exchange exchange, Prepared prepared) {
+  void answer_kept(const Exchange& exchange, const PreparedRequest& prepared) {
+    const AnswerTemplate& kept = prepared.kept->text;
+    Timings timings = kept.timings();
+    const Duration taken = clock() - exchange.arrived;
+    timings.queue = timings.ttft = taken;
+    std::string text = kept.render(random_request_id(), std::time(nullptr), timings);
+    ++kept_answers_;
+    metrics_.first_token(prepared.model->name, taken);
+    metrics_.finished(prepared.model->name, kept.ending(), taken, timings);
+    const HttpHeader outcome{"X-Cache", std::string(header_value(CacheOutcome::hit_memory))};
+    if (prepared.shape == AnswerShape::whole) {
+      HttpResponse response;
+      response.headers.push_back(outcome);
+      response.body = std::move(text);
+      return answer(exchange, std::move(response));
+    }
+    HttpResponse head = stream_head(exchange.request_id);
+    head.headers.push_back(outcome);
+    metrics_.answered(exchange.route->path, head.status);
+    exchange.reply->start_stream(std::move(head), kSseIdle, kSseKeepAlive);
+    exchange.reply->write(text);
+    exchange.reply->finish();
+  }
+
+  void submit(Exchange exchange, PreparedRequest prepared) {
     if (exchange.reply->gone()) return;
     ClientRequest& request = prepared.request;
     request.id = random_request_id();
@@ -441,16 +331,21 @@ class BridgeServer final : public Bridge, private HttpHandler {
     request.deadline = config_.limits.request_deadline;
     const bool deterministic = request.sampling.temperature == 0 || prepared.has_seed;
     if (!prepared.has_seed) request.sampling.seed = random_bits();
+    request.numerics_id = prepared.model->numerics_id;
     if (deterministic) request.cache_key = cache_key(request, *prepared.model);
+    std::unique_ptr<AnswerRecord> record;
+    if (prepared.key)
+      record = std::make_unique<AnswerRecord>(config_.answers, *prepared.key, recorded_);
     prepared.answer.id = request.id;
     prepared.answer.created = std::time(nullptr);
     exchange.reply->on_gone([this, id = request.id] {
       // Not at once: the news may come while this very request writes.
       server_->post([this, id] { client_gone(id); });
     });
-    open_.emplace(request.id, std::make_unique<OpenRequest>(
-                                  std::move(prepared.answer), prepared.shape, exchange.reply,
-                                  std::move(exchange.request_id), exchange.arrived));
+    open_.emplace(request.id,
+                  std::make_unique<OpenRequest>(std::move(prepared.answer), prepared.shape,
+                                                exchange.reply, std::move(exchange.request_id),
+                                                exchange.arrived, std::move(record)));
     sink_.submit(std::move(request));
   }
 
@@ -474,6 +369,8 @@ class BridgeServer final : public Bridge, private HttpHandler {
   std::shared_ptr<const Models> models_;
   std::string models_body_;
   BridgeState state_;
+  RecordedBytes recorded_;
+  uint64_t kept_answers_ = 0;  ///< answered here from the response cache
   bool draining_ = false;
   bool opened_ = false;  ///< owner's thread
   std::unordered_map<RequestId, std::unique_ptr<OpenRequest>> open_;

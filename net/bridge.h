@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "cache/response_cache.h"
 #include "cluster/router.h"
 #include "config/limits.h"
 #include "config/result.h"
@@ -27,6 +29,7 @@ struct ServedModel {
   ModelSpec spec;
   int32_t context = 0;  ///< positions a sequence may reach
   Digest weights_id{}, numerics_id{};
+  Digest bundle_id{};   ///< of tokenizer, template and spec as fetched
   int64_t created = 0;  ///< Unix seconds
 };
 
@@ -40,11 +43,11 @@ class RequestSink {
 
 /// What /health, /readyz and /metrics tell; pushed by the router shell on change and each second.
 struct BridgeState {
-  bool ready = false, draining = false;
-  std::string reason;  ///< why not ready, one sentence
-  std::vector<ModelReadiness> models;
+  RouterReadiness readiness;
+  bool draining = false;
   RouterStats stats;
   std::vector<std::pair<std::string, GroupStatus>> groups;  ///< model name, status
+  std::map<std::string, uint64_t> dropped;                  ///< messages, by why
 };
 
 struct BridgeConfig {
@@ -59,6 +62,8 @@ struct BridgeConfig {
       allowed_hosts;   ///< beside the listener's own; checked only where Origin is sent
   Salt tenant_root{};  ///< keys tenant salts (from cluster.secret)
   Limits limits;
+  /// Whole answers under the keys of net/answer_key.h, beside whatever else it holds; null: none.
+  std::shared_ptr<ResponseCache> answers;
   /// on_open: connections wait in the listener's backlog until open(), so that a respawned router
   /// does not turn away what it could answer a moment later.
   enum class Accept : uint8_t { at_once, on_open } accept = Accept::at_once;

@@ -268,6 +268,10 @@ void put(wire::GroupStatus* to, const GroupStatus& from) {
   to->set_preemptions(from.preemptions);
   to->set_prefix_queries(from.prefix_queries);
   to->set_prefix_hits(from.prefix_hits);
+  to->set_drafted(from.drafted);
+  to->set_drafts_right(from.drafts_right);
+  for (uint64_t us : from.phase_us) to->add_phase_us(us);
+  to->set_prompt_rows(from.prompt_rows);
   to->set_draining(from.draining);
 }
 GroupStatus take(const wire::GroupStatus& from) {
@@ -287,6 +291,11 @@ GroupStatus take(const wire::GroupStatus& from) {
   to.preemptions = from.preemptions();
   to.prefix_queries = from.prefix_queries();
   to.prefix_hits = from.prefix_hits();
+  to.drafted = from.drafted();
+  to.drafts_right = from.drafts_right();
+  const auto phases = std::min(to.phase_us.size(), static_cast<size_t>(from.phase_us_size()));
+  std::copy_n(from.phase_us().begin(), phases, to.phase_us.begin());
+  to.prompt_rows = from.prompt_rows();
   to.draining = from.draining();
   return to;
 }
@@ -606,7 +615,8 @@ TROUPE_KIND(JournalEntry, 21);
 
 template <class Plain>
 Result<Message> parse(std::span<const uint8_t> bytes) {
-  // What is wrong comes back as an error; protobuf's own log lines would go to standard error unasked.
+  // What is wrong comes back as an error; protobuf's own log lines would go to standard error
+  // unasked.
   [[maybe_unused]] static const auto quiet = google::protobuf::SetLogHandler(nullptr);
   typename Kind<Plain>::Wire wire;
   if (!wire.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))

@@ -5,7 +5,8 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
-#include <unordered_map>
+#include <array>
+#include <map>
 
 namespace troupe {
 namespace {
@@ -94,14 +95,21 @@ void append_models(std::vector<MetricFamily>& out, const BridgeState& state) {
       family("troupe_groups_ready", "Groups of a model that can take requests.", MetricType::Gauge);
   auto wanted =
       family("troupe_groups", "Groups of a model the configuration asks for.", MetricType::Gauge);
-  for (const ModelReadiness& model : state.models) {
+  for (const ModelReadiness& model : state.readiness.models) {
     add(ready, {{"model_name", model.name}}, model.groups_ready);
     add(wanted, {{"model_name", model.name}}, model.groups);
   }
   out.push_back(std::move(ready));
   out.push_back(std::move(wanted));
   out.push_back(family("troupe_ready", "1 when /readyz answers 200.", MetricType::Gauge));
-  add(out.back(), {}, state.ready && !state.draining ? 1 : 0);
+  add(out.back(), {}, state.readiness.ready && !state.draining ? 1 : 0);
+}
+
+void append_dropped(std::vector<MetricFamily>& out, const BridgeState& state) {
+  out.push_back(family("troupe_messages_dropped_total", "Messages an actor did not act on, by why.",
+                       MetricType::Counter));
+  for (const auto& [why, count] : state.dropped)
+    add(out.back(), {{"actor", "router"}, {"why", why}}, static_cast<double>(count));
 }
 
 void append_groups(std::vector<MetricFamily>& out, const BridgeState& state) {
@@ -135,6 +143,15 @@ void append_groups(std::vector<MetricFamily>& out, const BridgeState& state) {
       {"troupe_group_prefix_cache_hits_tokens_total", "Prompt tokens found in the prefix cache.",
        MetricType::Counter,
        [](const GroupStatus& g) { return static_cast<double>(g.prefix_hits); }},
+      {"troupe_group_speculation_drafted_tokens_total",
+       "Guessed tokens that a group put to the test.", MetricType::Counter,
+       [](const GroupStatus& g) { return static_cast<double>(g.drafted); }},
+      {"troupe_group_speculation_accepted_tokens_total", "Guessed tokens that were right.",
+       MetricType::Counter,
+       [](const GroupStatus& g) { return static_cast<double>(g.drafts_right); }},
+      {"troupe_group_step_prompt_rows",
+       "Prompt tokens a step may compute now beside the running answers.", MetricType::Gauge,
+       [](const GroupStatus& g) -> double { return g.prompt_rows; }},
   };
   for (const Column& column : kColumns) {
     out.push_back(family(column.name, column.help, column.type));
@@ -142,6 +159,28 @@ void append_groups(std::vector<MetricFamily>& out, const BridgeState& state) {
       add(out.back(), {{"model_name", model}, {"group", std::to_string(status.group.value)}},
           column.value(status));
   }
+}
+
+/// Figures of a group that come in several kinds.
+void append_group_kinds(std::vector<MetricFamily>& out, const BridgeState& state) {
+  auto blocks = family("troupe_group_kv_blocks_by_state",
+                       "KV blocks of a group: held by sequences, kept for their prefix, or free.",
+                       MetricType::Gauge);
+  auto phases = family("troupe_group_step_phase_seconds_total", "Time of a group's steps by phase.",
+                       MetricType::Counter);
+  for (const auto& [model, g] : state.groups) {
+    const auto labels = [&](const char* kind, const char* value) {
+      return Labels{{"model_name", model}, {"group", std::to_string(g.group.value)}, {kind, value}};
+    };
+    add(blocks, labels("state", "used"), g.blocks_used);
+    add(blocks, labels("state", "cached"), g.blocks_cached);
+    add(blocks, labels("state", "free"), g.blocks_total - g.blocks_used - g.blocks_cached);
+    static constexpr const char* kPhases[] = {"prepare", "layers", "head", "sampling"};
+    for (size_t i = 0; i < g.phase_us.size(); ++i)
+      add(phases, labels("phase", kPhases[i]), 1e-6 * static_cast<double>(g.phase_us[i]));
+  }
+  out.push_back(std::move(blocks));
+  out.push_back(std::move(phases));
 }
 
 /// What vLLM exports under the same meaning: sums over the groups of a model.
@@ -217,6 +256,7 @@ struct Metrics::Series {
   struct Model {
     Histogram &first_token, &inter_token, &request, &queue;
     prometheus::Counter &prompt_tokens, &generation_tokens;
+    std::array<prometheus::Counter*, 4> ends{};  ///< by Finish, as they come up
   };
 
   prometheus::Registry registry;
@@ -266,11 +306,13 @@ struct Metrics::Series {
           .Name("troupe_build_info")
           .Help("1, with the build and node of this router as labels.")
           .Register(registry);
-  std::unordered_map<std::string, Model> models;
+  std::map<std::string, Model, std::less<>> models;
+  using ByStatus = std::map<int, prometheus::Counter*>;
+  std::map<std::string, ByStatus, std::less<>> answered;
 
   Model& of(std::string_view name) {
+    if (const auto found = models.find(name); found != models.end()) return found->second;
     std::string key(name);
-    if (const auto found = models.find(key); found != models.end()) return found->second;
     const std::map<std::string, std::string> labels = {{"model_name", key}};
     Model made{first_token.Add(labels, kFirstTokenBuckets),
                inter_token.Add(labels, kPerTokenBuckets),
@@ -290,8 +332,15 @@ Metrics::Metrics(std::string_view build, std::string_view node)
 Metrics::~Metrics() = default;
 
 void Metrics::answered(std::string_view route, int status) {
-  series_->answers.Add({{"route", std::string(route)}, {"code", std::to_string(status)}})
-      .Increment();
+  // Families look a series up by all its labels; once is enough.
+  auto found = series_->answered.find(route);
+  if (found == series_->answered.end())
+    found = series_->answered.emplace(std::string(route), Series::ByStatus{}).first;
+  auto& counter = found->second[status];
+  if (!counter)
+    counter =
+        &series_->answers.Add({{"route", std::string(route)}, {"code", std::to_string(status)}});
+  counter->Increment();
 }
 
 void Metrics::first_token(std::string_view model, Duration since_arrival) {
@@ -311,9 +360,11 @@ void Metrics::finished(std::string_view model, Finish finish, Duration since_arr
   series.queue.Observe(to_seconds(timings.queue));
   series.prompt_tokens.Increment(timings.prompt_tokens);
   series.generation_tokens.Increment(timings.generated_tokens);
-  series_->ends
-      .Add({{"model_name", std::string(model)}, {"finished_reason", std::string(name_of(finish))}})
-      .Increment();
+  auto& end = series.ends.at(static_cast<size_t>(finish));
+  if (!end)
+    end = &series_->ends.Add(
+        {{"model_name", std::string(model)}, {"finished_reason", std::string(name_of(finish))}});
+  end->Increment();
 }
 
 void Metrics::failed(std::string_view model, ErrorCode code) {
@@ -333,7 +384,9 @@ std::string Metrics::render(const BridgeState& state, const HttpServerStats& ser
   append_router(families, state.stats);
   append_server(families, server);
   append_models(families, state);
+  append_dropped(families, state);
   append_groups(families, state);
+  append_group_kinds(families, state);
   std::erase_if(families, [](const MetricFamily& made) { return made.metric.empty(); });
   return prometheus::TextSerializer().Serialize(families);
 }

@@ -35,15 +35,26 @@ HttpResponse failure_response(const router_out::Fail& failure) {
   return response;
 }
 
-OpenRequest::OpenRequest(AnswerInfo info, Shape shape, std::shared_ptr<HttpReply> reply,
-                         std::string request_id, Time arrived)
+HttpResponse stream_head(const std::string& request_id) {
+  HttpResponse head;
+  head.content_type = "text/event-stream";
+  head.headers = {
+      {"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}, {"X-Request-Id", request_id}};
+  return head;
+}
+
+OpenRequest::OpenRequest(AnswerInfo info, AnswerShape shape, std::shared_ptr<HttpReply> reply,
+                         std::string request_id, Time arrived, std::unique_ptr<AnswerRecord> record)
     : api_(info.api),
+      id_(info.id),
+      hide_answer_(info.hide_answer),
       model_(info.model),
       request_id_(std::move(request_id)),
       reply_(std::move(reply)),
+      record_(std::move(record)),
       arrived_(arrived),
       last_token_(arrived) {
-  if (shape == Shape::stream)
+  if (shape == AnswerShape::stream)
     stream_.emplace(std::move(info));
   else
     whole_.emplace(std::move(info));
@@ -80,16 +91,13 @@ void OpenRequest::observe(const router_out::Deliver& delivery, Time now, Metrics
 
 void OpenRequest::start_stream(CacheOutcome cache, bool inexact, Metrics& metrics) {
   if (std::exchange(head_sent_, true)) return;
-  HttpResponse head;
-  head.content_type = "text/event-stream";
-  head.headers = {
-      {"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}, {"X-Request-Id", request_id_}};
+  HttpResponse head = stream_head(request_id_);
   if (const auto value = header_value(cache); !value.empty())
     head.headers.push_back({"X-Cache", std::string(value)});
   if (inexact) head.headers.push_back({"X-Troupe-Continuity", "inexact"});
   told_inexact_ = inexact;
   metrics.answered(route(), head.status);
-  reply_->start_stream(std::move(head), ": keep-alive\n\n", kSseKeepAlive);
+  reply_->start_stream(std::move(head), kSseIdle, kSseKeepAlive);
 }
 
 void OpenRequest::respond(HttpResponse response, Metrics& metrics) {
@@ -108,7 +116,10 @@ void OpenRequest::deliver(const router_out::Deliver& delivery, Time now, Metrics
       events += ": continuity inexact\n\n";
     stream_->append(events, delivery);
     reply_->write(events);
-    if (delivery.last) reply_->finish();
+    if (record_) record_->add(events);
+    if (!delivery.last) return;
+    reply_->finish();
+    keep(delivery);
     return;
   }
   told_inexact_ |= delivery.inexact;
@@ -116,10 +127,19 @@ void OpenRequest::deliver(const router_out::Deliver& delivery, Time now, Metrics
   if (!delivery.last) return;
   HttpResponse response;
   response.body = whole_->body();
+  if (record_) record_->add(response.body);
+  keep(delivery);
   if (const auto value = header_value(cache_); !value.empty())
     response.headers.push_back({"X-Cache", std::string(value)});
   if (told_inexact_) response.headers.push_back({"X-Troupe-Continuity", "inexact"});
   respond(std::move(response), metrics);
+}
+
+void OpenRequest::keep(const router_out::Deliver& delivery) {
+  if (!record_ || !delivery.keep) return;
+  Timings timings = delivery.timings;
+  if (hide_answer_) timings.generated_tokens = 0;
+  record_->keep(id_, finish_, timings);
 }
 
 void OpenRequest::fail(const router_out::Fail& failure, Metrics& metrics) {

@@ -7,18 +7,19 @@
 #include <string>
 
 #include "config/time.h"
+#include "net/answer_record.h"
 #include "net/http_server.h"
 #include "net/metrics.h"
 #include "net/openai_response.h"
+#include "net/prepared_request.h"
 
 namespace troupe {
 
 class OpenRequest {
  public:
-  enum class Shape { whole, stream };
-
-  OpenRequest(AnswerInfo info, Shape shape, std::shared_ptr<HttpReply> reply,
-              std::string request_id, Time arrived);
+  /// `record`: where the answer is collected for the response cache; null: it is not.
+  OpenRequest(AnswerInfo info, AnswerShape shape, std::shared_ptr<HttpReply> reply,
+              std::string request_id, Time arrived, std::unique_ptr<AnswerRecord> record);
 
   void deliver(const router_out::Deliver& delivery, Time now, Metrics& metrics);
   void fail(const router_out::Fail& failure, Metrics& metrics);
@@ -35,11 +36,16 @@ class OpenRequest {
   void start_stream(CacheOutcome cache, bool inexact, Metrics& metrics);
   void respond(HttpResponse response, Metrics& metrics);
 
-  Api api_;
+  void keep(const router_out::Deliver& delivery);
+
+  const Api api_;
+  const RequestId id_;
+  const bool hide_answer_;
   std::string model_, request_id_;
   std::optional<WholeAnswer> whole_;
   std::optional<StreamedAnswer> stream_;
   std::shared_ptr<HttpReply> reply_;
+  std::unique_ptr<AnswerRecord> record_;
   const Time arrived_;
   Time last_token_;
   bool any_token_ = false, head_sent_ = false, told_inexact_ = false;
@@ -47,6 +53,9 @@ class OpenRequest {
   Finish finish_ = Finish::none;
 };
 
+/// The head of an event stream, and what keeps an idle one open.
+HttpResponse stream_head(const std::string& request_id);
+inline constexpr const char* kSseIdle = ": keep-alive\n\n";
 /// "miss", "hit-memory", ...; empty for what is not cacheable.
 std::string_view header_value(CacheOutcome outcome);
 /// The answer to a request the Router failed before its first byte.

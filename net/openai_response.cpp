@@ -38,8 +38,22 @@ size_t characters(std::string_view bytes) {
 /// JSON has no -inf; OpenAI writes this for "practically impossible".
 double printable(float logprob) { return std::isfinite(logprob) ? logprob : -9999.0; }
 
-void append_usage(JsonWriter& json, const Timings& timings) {
-  json.begin_object()
+std::string usage_json(const Timings& timings) {
+  std::string out;
+  append_usage(out, timings);
+  return out;
+}
+std::string timings_json(const Timings& timings) {
+  std::string out;
+  append_timings(out, timings);
+  return out;
+}
+
+}  // namespace
+
+void append_usage(std::string& out, const Timings& timings) {
+  JsonWriter(out)
+      .begin_object()
       .field("prompt_tokens", int64_t{timings.prompt_tokens})
       .field("completion_tokens", int64_t{timings.generated_tokens})
       .field("total_tokens", int64_t{timings.prompt_tokens} + timings.generated_tokens)
@@ -50,8 +64,9 @@ void append_usage(JsonWriter& json, const Timings& timings) {
       .end_object();
 }
 
-void append_timings(JsonWriter& json, const Timings& timings) {
+void append_timings(std::string& out, const Timings& timings) {
   auto ms = [](Duration d) { return std::round(to_seconds(d) * 1e6) / 1e3; };
+  JsonWriter json(out);
   json.begin_object()
       .key("queue_ms")
       .real(ms(timings.queue))
@@ -63,8 +78,6 @@ void append_timings(JsonWriter& json, const Timings& timings) {
   json.field("generated_tokens", int64_t{timings.generated_tokens});
   json.field("attempts", int64_t{timings.attempts}).end_object();
 }
-
-}  // namespace
 
 std::string answer_id(const AnswerInfo& info) {
   return std::string(object_name(info.api, "chatcmpl-", "cmpl-")) + to_string(info.id);
@@ -191,11 +204,8 @@ std::string WholeAnswer::body() const {
     append_choice(choice, i);
     json.raw(choice);
   }
-  json.end_array().key("usage");
-  append_usage(json, timings_);
-  json.key("timings");
-  append_timings(json, timings_);
-  json.end_object();
+  json.end_array().key("usage").raw(usage_json(timings_));
+  json.key("timings").raw(timings_json(timings_)).end_object();
   return out;
 }
 
@@ -218,11 +228,9 @@ std::string WholeAnswer::inference_body() const {
     json.real(std::exp(sum / static_cast<double>(count)));
   else
     json.null();
-  json.key("usage");
-  append_usage(json, timings_);
-  json.field("request_id", to_string(info_.id)).field("model", info_.model).key("timings");
-  append_timings(json, timings_);
-  json.end_object();
+  json.key("usage").raw(usage_json(timings_));
+  json.field("request_id", to_string(info_.id)).field("model", info_.model);
+  json.key("timings").raw(timings_json(timings_)).end_object();
   return out;
 }
 
@@ -299,16 +307,14 @@ void StreamedAnswer::append(std::string& out, const router_out::Deliver& deliver
     append_piece(out, piece, delivery.prompt_logprobs);
   if (!delivery.last) return;
   std::string ending = R"(,"timings":)";
-  JsonWriter json(ending);
-  append_timings(json, delivery.timings);
+  append_timings(ending, delivery.timings);
   ending += "}\n\n";
   out += last_event_;
   if (info_.include_usage) {
     if (!last_event_.empty()) out += "}\n\n";
     out += head_;
     out += R"(],"usage":)";
-    JsonWriter usage(out);
-    append_usage(usage, delivery.timings);
+    append_usage(out, delivery.timings);
     out += ending;
   } else if (!last_event_.empty()) {
     out += ending;

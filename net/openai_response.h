@@ -26,6 +26,10 @@ struct AnswerInfo {
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
+/// The blocks `usage` and `timings` of an answer, as JSON objects.
+void append_usage(std::string& out, const Timings& timings);
+void append_timings(std::string& out, const Timings& timings);
+
 /// "chatcmpl-<32 hex>", "cmpl-<32 hex>".
 std::string answer_id(const AnswerInfo& info);
 

@@ -174,7 +174,7 @@ Result<TokenizerSpec> open_hf_tokenizer(const std::string& directory) {
   return spec;
 }
 
-Result<OpenedModel> open_hf_model(const std::string& directory) {
+Result<OpenedModel> open_hf_model(const std::string& directory, const WeightsIdMemory& memory) {
   const std::string config_path = directory + "/config.json";
   const auto config_json = read_text(config_path, kJsonFileBytesMax);
   if (!config_json) return std::unexpected(config_json.error());
@@ -198,7 +198,7 @@ Result<OpenedModel> open_hf_model(const std::string& directory) {
   for (const auto& file : checkpoint->files)
     model.file_bytes += static_cast<int64_t>(file->bytes().size());
   auto weights =
-      make_tensor_table(config->spec, checkpoint->files, find, hf_tensor_name, directory);
+      make_tensor_table(config->spec, checkpoint->files, find, hf_tensor_name, directory, memory);
   if (!weights) return std::unexpected(weights.error());
   auto chat_template = read_chat_template(directory);
   if (!chat_template) return std::unexpected(chat_template.error());

@@ -10,7 +10,7 @@
 namespace troupe {
 
 /// The parts of OpenedModel that come from the directory; open_model() adds name and ids.
-Result<OpenedModel> open_hf_model(const std::string& directory);
+Result<OpenedModel> open_hf_model(const std::string& directory, const WeightsIdMemory& memory);
 
 Result<TokenizerSpec> open_hf_tokenizer(const std::string& directory);
 

@@ -22,6 +22,15 @@ std::unexpected<Error> cannot(const char* verb, const std::string& path) {
                                 verb, std::strerror(error)));
 }
 
+int64_t nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+FileFacts facts_of(const struct stat& status) {
+  return {status.st_dev, status.st_ino, status.st_size, nanoseconds(status.st_mtim),
+          nanoseconds(status.st_ctim)};
+}
+
 struct Descriptor {
   int fd;
   ~Descriptor() {
@@ -49,7 +58,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
   void* at = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (at == MAP_FAILED) return cannot("map", path);
   return std::shared_ptr<const MappedFile>(
-      new MappedFile(std::span(static_cast<const std::byte*>(at), size)));
+      new MappedFile(std::span(static_cast<const std::byte*>(at), size), facts_of(status)));
 }
 
 MappedFile::~MappedFile() { ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size()); }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -10,6 +11,14 @@
 #include "config/result.h"
 
 namespace troupe {
+
+/// What tells one state of a file from another without reading it. ctime too: whoever changes the
+/// contents can set mtime back, but not ctime.
+struct FileFacts {
+  uint64_t device = 0, inode = 0;
+  int64_t size = 0, modified_ns = 0, changed_ns = 0;
+  bool operator==(const FileFacts&) const = default;
+};
 
 class MappedFile {
  public:
@@ -21,10 +30,14 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
 
   std::span<const std::byte> bytes() const { return bytes_; }
+  /// As they were when it was mapped.
+  const FileFacts& facts() const { return facts_; }
 
  private:
-  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  MappedFile(std::span<const std::byte> bytes, const FileFacts& facts)
+      : bytes_(bytes), facts_(facts) {}
   std::span<const std::byte> bytes_;
+  FileFacts facts_;
 };
 
 /// The whole file as text; same errors.

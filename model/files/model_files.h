@@ -5,6 +5,7 @@
 #include <string>
 
 #include "config/result.h"
+#include "model/files/weights_id_memory.h"
 #include "model/model_bundle.h"
 #include "model/weight_source.h"
 
@@ -21,7 +22,9 @@ struct OpenedModel {
 
 /// Every offset, size, count and string is checked before use. not_found, data_loss or unsupported
 /// with one sentence that names the file and what is wrong.
-Result<OpenedModel> open_model(const std::string& path);
+/// `memory` may know the weights id from an earlier start.
+Result<OpenedModel> open_model(const std::string& path,
+                               const WeightsIdMemory& memory = WeightsIdMemory(""));
 
 /// Only the tokenizer, of a GGUF file (also one that holds just a vocabulary) or a Hugging Face
 /// directory.

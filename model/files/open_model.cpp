@@ -22,7 +22,7 @@ std::string stem_of(const std::string& path) {
   return (is_gguf ? p.stem() : p.filename()).string();
 }
 
-Result<OpenedModel> open_gguf(const std::string& path) {
+Result<OpenedModel> open_gguf(const std::string& path, const WeightsIdMemory& memory) {
   auto mapped = MappedFile::open(path, kModelFileBytesMax);
   if (!mapped) return std::unexpected(mapped.error());
   const auto bytes = (*mapped)->bytes();
@@ -38,7 +38,7 @@ Result<OpenedModel> open_gguf(const std::string& path) {
     const GgufTensor& t = found->second;
     return FileTensor{t.dtype, t.rows, t.cols, bytes.subspan(t.offset, t.bytes)};
   };
-  auto weights = make_tensor_table(*spec, {*mapped}, find, gguf_tensor_name, path);
+  auto weights = make_tensor_table(*spec, {*mapped}, find, gguf_tensor_name, path, memory);
   if (!weights) return std::unexpected(weights.error());
   OpenedModel model;
   model.bundle.spec = std::move(*spec);
@@ -56,8 +56,8 @@ bool is_directory(const std::string& path) {
 
 }  // namespace
 
-Result<OpenedModel> open_model(const std::string& path) {
-  auto model = is_directory(path) ? open_hf_model(path) : open_gguf(path);
+Result<OpenedModel> open_model(const std::string& path, const WeightsIdMemory& memory) {
+  auto model = is_directory(path) ? open_hf_model(path, memory) : open_gguf(path, memory);
   if (!model) return model;
   const size_t tokens = model->bundle.tokenizer.tokens.size();
   if (tokens > static_cast<size_t>(model->bundle.spec.vocab))

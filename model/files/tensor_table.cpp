@@ -60,8 +60,8 @@ std::vector<Expected> expected_tensors(const ModelSpec& spec) {
 class TensorTable final : public WeightSource {
  public:
   TensorTable(std::vector<std::shared_ptr<const MappedFile>> files,
-              std::map<TensorId, FileTensor> tensors)
-      : files_(std::move(files)), tensors_(std::move(tensors)) {}
+              std::map<TensorId, FileTensor> tensors, const WeightsIdMemory& memory)
+      : files_(std::move(files)), tensors_(std::move(tensors)), memory_(memory) {}
 
   Result<TensorInfo> info(TensorId id) const override {
     const auto found = tensors_.find(id);
@@ -84,9 +84,16 @@ class TensorTable final : public WeightSource {
 
   Digest weights_id() const override {
     std::call_once(digested_, [this] {
+      std::vector<FileFacts> facts;
+      for (const auto& file : files_) facts.push_back(file->facts());
+      if (const auto known = memory_.recall(facts)) {
+        digest_ = *known;
+        return;
+      }
       std::vector<std::span<const std::byte>> parts;
       for (const auto& file : files_) parts.push_back(file->bytes());
       digest_ = weights_id_of(parts);
+      memory_.remember(facts, digest_);
     });
     return digest_;
   }
@@ -99,6 +106,7 @@ class TensorTable final : public WeightSource {
 
   std::vector<std::shared_ptr<const MappedFile>> files_;
   std::map<TensorId, FileTensor> tensors_;
+  WeightsIdMemory memory_;
   mutable std::once_flag digested_;
   mutable Digest digest_{};
 };
@@ -107,7 +115,8 @@ class TensorTable final : public WeightSource {
 
 Result<std::shared_ptr<const WeightSource>> make_tensor_table(
     const ModelSpec& spec, std::vector<std::shared_ptr<const MappedFile>> files,
-    const FindTensor& find, const NameTensor& name_tensor, const std::string& name) {
+    const FindTensor& find, const NameTensor& name_tensor, const std::string& name,
+    const WeightsIdMemory& memory) {
   std::map<TensorId, FileTensor> tensors;
   for (const Expected& expected : expected_tensors(spec)) {
     const auto found = find(expected.id);
@@ -126,7 +135,7 @@ Result<std::shared_ptr<const WeightSource>> make_tensor_table(
               expected.cols));
     tensors.emplace(expected.id, *found);
   }
-  return std::make_shared<const TensorTable>(std::move(files), std::move(tensors));
+  return std::make_shared<const TensorTable>(std::move(files), std::move(tensors), memory);
 }
 
 }  // namespace troupe

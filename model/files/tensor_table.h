@@ -11,6 +11,7 @@
 
 #include "config/result.h"
 #include "model/files/mapped_file.h"
+#include "model/files/weights_id_memory.h"
 #include "model/model_spec.h"
 #include "model/weight_source.h"
 
@@ -32,6 +33,7 @@ using NameTensor = std::function<std::string(TensorId)>;
 /// shape. Keeps `files` mapped. `name` (the path) stands in messages.
 Result<std::shared_ptr<const WeightSource>> make_tensor_table(
     const ModelSpec& spec, std::vector<std::shared_ptr<const MappedFile>> files,
-    const FindTensor& find, const NameTensor& name_tensor, const std::string& name);
+    const FindTensor& find, const NameTensor& name_tensor, const std::string& name,
+    const WeightsIdMemory& memory = WeightsIdMemory(""));
 
 }  // namespace troupe

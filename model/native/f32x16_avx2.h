@@ -115,6 +115,11 @@ struct F32x16 {
   return {_mm256_blendv_ps(other.low, x.low, _mm256_castsi256_ps(low)),
           _mm256_blendv_ps(other.high, x.high, _mm256_castsi256_ps(high))};
 }
+[[gnu::always_inline]] inline uint32_t lanes_less(F32x16 a, F32x16 b) {
+  const int low = _mm256_movemask_ps(_mm256_cmp_ps(a.low, b.low, _CMP_LT_OQ));
+  const int high = _mm256_movemask_ps(_mm256_cmp_ps(a.high, b.high, _CMP_LT_OQ));
+  return static_cast<uint32_t>(low | high << 8);
+}
 [[gnu::always_inline]] inline int first_equal(F32x16 a, F32x16 x) {
   const int low = _mm256_movemask_ps(_mm256_cmp_ps(a.low, x.low, _CMP_EQ_OQ));
   const int high = _mm256_movemask_ps(_mm256_cmp_ps(a.high, x.high, _CMP_EQ_OQ));

@@ -82,6 +82,9 @@ struct F32x16 {
   const auto kept = static_cast<__mmask16>(first_lanes(to) & ~first_lanes(from));
   return {_mm512_mask_blend_ps(kept, other.v, x.v)};
 }
+[[gnu::always_inline]] inline uint32_t lanes_less(F32x16 a, F32x16 b) {
+  return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ);
+}
 [[gnu::always_inline]] inline int first_equal(F32x16 a, F32x16 x) {
   return __builtin_ctz(_mm512_cmp_ps_mask(a.v, x.v, _CMP_EQ_OQ) | 0x10000u);
 }

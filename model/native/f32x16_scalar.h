@@ -103,6 +103,12 @@ inline F32x16 select_less(F32x16 a, F32x16 b, F32x16 yes, F32x16 no) {
 inline F32x16 keep_lanes(F32x16 x, int from, int to, F32x16 other) {
   return each_float([&](int i) { return i >= from && i < to ? x.lane[i] : other.lane[i]; });
 }
+/// Bit i: a < b in lane i.
+inline uint32_t lanes_less(F32x16 a, F32x16 b) {
+  uint32_t bits = 0;
+  for (int i = 0; i < 16; ++i) bits |= static_cast<uint32_t>(a.lane[i] < b.lane[i]) << i;
+  return bits;
+}
 /// Index of the first lane that equals x, or 16.
 inline int first_equal(F32x16 a, F32x16 x) {
   int i = 0;

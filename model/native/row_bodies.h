@@ -1,5 +1,5 @@
-// Norm, quantisation, rotation, SwiGLU and the largest of a row (numerics.md N5, N6, N9, N10, N4,
-// N13), written once over 16 lanes. Promises: vector_kernels.h. Include one f32x16_*.h first.
+// Norm, quantisation, rotation and SwiGLU of a row (numerics.md N5, N6, N9, N10, N4), written once
+// over 16 lanes. Promises: vector_kernels.h. Include one f32x16_*.h first.
 #pragma once
 
 #include <cstdint>
@@ -85,41 +85,6 @@ void silu_mul(const float* gate, const float* up, int32_t n, float* out) {
     const F32x16 silu = g / (broadcast(1.0f) + exp(-g));
     store_some(out + i, silu * load_some(up + i, lanes), lanes);
   });
-}
-
-/// Two passes: the largest value, then the first place where it stands. Both run at the speed of
-/// the cache, where one pass with indices in lanes would not.
-int32_t argmax(const float* z, int32_t n, bool* finite) {
-  F32x16 best = broadcast(kMinusInfinity), best_b = best;
-  I32x16 largest = magnitude(broadcast(0.0f)), largest_b = largest;
-  const int32_t whole = n / 16 * 16;
-  int32_t i = 0;
-  for (; i + 32 <= n; i += 32) {
-    const F32x16 a = load(z + i), b = load(z + i + 16);
-    best = max(a, best);
-    best_b = max(b, best_b);
-    largest = max(magnitude(a), largest);
-    largest_b = max(magnitude(b), largest_b);
-  }
-  for (; i < whole; i += 16) {
-    const F32x16 a = load(z + i);
-    best = max(a, best);
-    largest = max(magnitude(a), largest);
-  }
-  if (i < n) {
-    const F32x16 a = load_first(z + i, n - i);
-    best = max(keep_lanes(a, 0, n - i, best), best);
-    largest = max(magnitude(a), largest);
-  }
-  if (hmax(max(largest, largest_b)) >= kInfinityBits) *finite = false;
-  const float top = hmax(max(best_b, best));
-  for (i = 0; i < whole; i += 16) {
-    const int lane = first_equal(load(z + i), broadcast(top));
-    if (lane < 16) return i + lane;
-  }
-  for (; i < n; ++i)
-    if (z[i] == top) return i;
-  return 0;  // every value is NaN
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "model/native/attention_bodies.h"
 #include "model/native/kv_bodies.h"
+#include "model/native/logit_bodies.h"
 #include "model/native/row_bodies.h"
 #include "model/native/vector_kernels.h"
 
@@ -21,6 +22,9 @@ constexpr VectorKernels kBodies = {
     .merge = merge,
     .finish = finish,
     .argmax = argmax,
+    .block_sum = block_sum,
+    .exp_scaled = exp_scaled,
+    .between = between,
 };
 
 }  // namespace

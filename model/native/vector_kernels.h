@@ -71,6 +71,14 @@ struct VectorKernels {
   /// Index of the largest, ties to the lowest; *finite becomes false when a value is not finite
   /// (never set to true). n >= 1.
   int32_t (*argmax)(const float* z, int32_t n, bool* finite);
+  /// N14, one block: the largest, and the sum of exp(z - largest) by N3. False when a value is not
+  /// finite; the rest is then meaningless. n >= 1.
+  bool (*block_sum)(const float* z, int32_t n, float* max, float* sum);
+  /// N15: out[i] = exp((z[i] - max) * scale).
+  void (*exp_scaled)(const float* z, int32_t n, float max, float scale, float* out);
+  /// Writes the indices i with low <= z[i] < high, ascending, to `out` (room for n); returns how
+  /// many. Fast where they are few.
+  int32_t (*between)(const float* z, int32_t n, float low, float high, int32_t* out);
 };
 
 const VectorKernels& vector_kernels_for(Isa isa);

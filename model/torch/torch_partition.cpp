@@ -158,8 +158,8 @@ Result<void> TorchPartition::run(const StepPlan& plan, Duration timeout) {
   const auto us = [](Clock::duration d) {
     return static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(d).count());
   };
-  output_.phase_us[0] = us(computed - start);
-  output_.phase_us[1] = us(Clock::now() - computed);
+  output_.phase_us[1] = us(computed - start);
+  output_.phase_us[2] = us(Clock::now() - computed);
   return {};
 }
 

@@ -191,6 +191,16 @@ TEST_CASE("batcher actor: a bundle travels in chunks of at most a mebibyte") {
   CHECK(chunks[0].total == kWireChunkBytesMax + 10);
 }
 
+TEST_CASE("batcher actor: a router that has the whole bundle is told at once how the group does") {
+  Scene scene;
+  scene.send(scene.hello());
+  scene.send(BundleRequest{GroupId(0), 0});
+  CHECK(scene.router->all<GroupStatus>().size() == 1);  // of the Hello
+  scene.send(BundleRequest{GroupId(0), kWireChunkBytesMax});
+  CHECK(scene.router->all<BundleChunk>().size() == 2);
+  CHECK(scene.router->all<GroupStatus>().size() == 2);
+}
+
 TEST_CASE(
     "batcher actor: a step that never ends is a fault of the generation, and the lane is told") {
   Scene scene;

@@ -96,10 +96,13 @@ inline size_t answer_length(std::string_view bytes) {
 class Poller {
  public:
   explicit Poller(std::vector<Connection>& all) : all_(all), epoll_(::epoll_create1(0)) {
-    for (size_t i = 0; i < all.size(); ++i) {
-      epoll_event event{EPOLLIN, {.u64 = i}};
-      if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, all[i].fd, &event) != 0) give_up("epoll_ctl failed");
-    }
+    for (size_t i = 0; i < all.size(); ++i)
+      if (all[i].fd >= 0) watch(i);
+  }
+  /// For a connection made later; servers close one on which nothing comes for some seconds.
+  void watch(size_t i) {
+    epoll_event event{EPOLLIN, {.u64 = i}};
+    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, all_[i].fd, &event) != 0) give_up("epoll_ctl failed");
   }
   /// Appends what came to the connections and gives each that got something to `handle`.
   template <class Handle>

@@ -70,7 +70,6 @@ int main(int argc, char** argv) {
   uint64_t after = 0;
   for (std::string body; std::cin >> after && std::getline(std::cin, body);) {
     all.emplace_back().request = post(argv[1], argv[3], body.substr(1));
-    all.back().fd = connect_to(argv[1], argv[2]);
     streams.emplace_back().after = after;
   }
   if (all.empty()) give_up("no request was given");
@@ -82,6 +81,8 @@ int main(int argc, char** argv) {
       if (s.after == 0) least = std::min<uint64_t>(least, s.events.size());
     for (size_t i = 0; i < all.size(); ++i) {
       if (streams[i].sent >= 0 || (streams[i].after > 0 && streams[i].after > least)) continue;
+      all[i].fd = connect_to(argv[1], argv[2]);
+      poller.watch(i);
       send_all(all[i].fd, all[i].request);
       streams[i].sent = seconds_since(start);
     }

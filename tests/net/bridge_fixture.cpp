@@ -97,6 +97,7 @@ void TestSink::answer(const ClientRequest& request) {
   router_out::Deliver delivery;
   delivery.id = request.id;
   delivery.last = true;
+  delivery.keep = request.cache_key.has_value();
   delivery.cache = request.cache_key ? CacheOutcome::miss : CacheOutcome::not_cacheable;
   for (int32_t choice = 0; choice < request.choices; ++choice)
     for (int32_t i = 0; i < request.max_new; ++i) {
@@ -123,8 +124,7 @@ TestBridge::TestBridge(BridgeConfig config) {
   sink.attach(*bridge);
   bridge->set_models({oracle_model()});
   BridgeState state;
-  state.ready = true;
-  state.models = {{"oracle", 1, 1, ""}};
+  state.readiness = {true, "", {{"oracle", 1, 1, ""}}};
   bridge->set_state(std::move(state));
 }
 

@@ -11,8 +11,7 @@ namespace {
 
 BridgeState state() {
   BridgeState out;
-  out.ready = true;
-  out.models = {{"m", 2, 2, ""}};
+  out.readiness = {true, "", {{"m", 2, 2, ""}}};
   for (uint32_t i = 0; i < 2; ++i) {
     GroupStatus group;
     group.group = GroupId(i);
@@ -20,6 +19,11 @@ BridgeState state() {
     group.running = 4;
     group.blocks_used = 25;
     group.blocks_total = 100;
+    group.blocks_cached = 30;
+    group.phase_us = {1, 2'500'000, 3, 4};
+    group.drafted = 9;
+    group.drafts_right = 6;
+    group.prompt_rows = 96;
     out.groups.emplace_back("m", group);
   }
   out.stats.queued = 7;
@@ -55,6 +59,11 @@ TEST_CASE("metrics: what happened stands in the text, under our names and vLLM's
         R"(vllm:time_to_first_token_seconds_bucket{model_name="m",le="0.04"} 1)",
         R"(troupe_inter_token_latency_seconds_count{model_name="m"} 2)",
         R"(troupe_prompt_tokens_total{model_name="m"} 11)",
+        R"(troupe_group_kv_blocks_by_state{group="1",model_name="m",state="free"} 45)",
+        R"(troupe_group_step_phase_seconds_total{group="0",model_name="m",phase="layers"} 2.5)",
+        R"(troupe_group_speculation_drafted_tokens_total{group="0",model_name="m"} 9)",
+        R"(troupe_group_speculation_accepted_tokens_total{group="0",model_name="m"} 6)",
+        R"(troupe_group_step_prompt_rows{group="0",model_name="m"} 96)",
         R"(vllm:generation_tokens_total{model_name="m"} 5)", R"(troupe_requests_queued 7)",
         R"(vllm:num_requests_waiting{model_name="m"} 6)",
         R"(vllm:num_requests_running{model_name="m"} 8)",

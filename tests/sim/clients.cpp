@@ -70,7 +70,8 @@ bool fair(ErrorCode code) {
 void Clients::ask(Cluster& cluster, bool demanding) {
   auto routers = cluster.routers();
   // Without a routing table there is no tokenizer, and the bridge answers by itself.
-  std::erase_if(routers, [&](const auto& r) { return r->machine.readiness(world.now()).empty(); });
+  std::erase_if(
+      routers, [&](const auto& r) { return r->machine.readiness(world.now(), {}).models.empty(); });
   if (!cluster.node->alive || routers.empty()) return;
   const auto router = routers[world.below(routers.size())];
   Asked a;

@@ -2,6 +2,7 @@
 // perform effects, keep one timer. check() runs after every step.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -122,12 +123,15 @@ struct ShardHost final : ChildHost {
   void perform(BatcherEffects effects);
   void perform_one(const BatcherEffect& effect);
   void run(const batcher_out::RunStep& step);
+  void start_oldest();
+  void finish_oldest();
   void report();
   void arm();
 
   std::optional<Batcher> batcher;  ///< rank 0, once loaded
   BatcherConfig config;
   std::unique_ptr<OraclePartition> partition;
+  std::deque<std::shared_ptr<const StepPlan>> plans;  ///< of the device: the oldest runs
   std::optional<Generation> serving;
   Timer timer;
   std::map<RouterId, LinkPtr> routers;

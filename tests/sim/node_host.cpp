@@ -57,7 +57,7 @@ std::string Cluster::unrest() const {
   if (routers().size() + shards().size() != config.children.size())
     return "a child process is missing";
   for (const auto& router : routers()) {
-    const auto models = router->machine.readiness(world.now());
+    const auto models = router->machine.readiness(world.now(), {}).models;
     if (models.empty()) return router->name + " has no routing table";
     for (const ModelReadiness& model : models) {
       if (model.groups_ready < model.groups)

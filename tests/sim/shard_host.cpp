@@ -129,21 +129,35 @@ void ShardHost::perform_one(const BatcherEffect& effect) {
 }
 
 void ShardHost::run(const batcher_out::RunStep& step) {
-  if (world.chance(world.faults.hang))
-    return world.trace(name, "step {} hangs", step.plan->key.step);
-  const auto rows = static_cast<int64_t>(step.plan->tokens.size());
+  plans.push_back(step.plan);
+  world.expect(plans.size() <= StepQueue::kInFlightMax, "{} has {} plans in flight", name,
+               plans.size());
+  if (plans.size() == 1) start_oldest();
+}
+
+void ShardHost::start_oldest() {
+  const StepPlan& plan = *plans.front();
+  if (world.chance(world.faults.hang)) return world.trace(name, "step {} hangs", plan.key.step);
+  const auto rows = static_cast<int64_t>(plan.tokens.size());
   const Duration took = world.between(500us, 3ms) + rows * 50us;
-  world.post(shared_from_this(), took, [this, plan = step.plan] {
-    if (world.chance(world.faults.step_error)) {
-      return input(
-          batcher_in::StepFailed{plan->key, Error{ErrorCode::internal, "the device gave up"}});
-    }
-    const auto output = partition->wait(partition->submit(*plan), 1s);
-    if (!output) return world.violation(name + ": " + output.error().message);
-    auto answer = std::make_shared<StepOutput>(**output);
-    if (world.chance(world.faults.nonfinite)) answer->slices.front().flags |= kNonfinite;
-    input(batcher_in::StepDone{std::move(answer)});
-  });
+  world.post(shared_from_this(), took, [this] { finish_oldest(); });
+}
+
+void ShardHost::finish_oldest() {
+  const std::shared_ptr<const StepPlan> plan = plans.front();
+  if (world.chance(world.faults.step_error)) {
+    return input(
+        batcher_in::StepFailed{plan->key, Error{ErrorCode::internal, "the device gave up"}});
+  }
+  const auto output = partition->wait(partition->submit(*plan), 1s);
+  if (!output) return world.violation(name + ": " + output.error().message);
+  auto answer = std::make_shared<StepOutput>(**output);
+  if (world.chance(world.faults.nonfinite)) answer->slices.front().flags |= kNonfinite;
+  plans.pop_front();
+  // The device goes on at once; the batcher hears of it a little later.
+  if (!plans.empty()) start_oldest();
+  world.post(shared_from_this(), world.between(0us, 200us),
+             [this, answer] { input(batcher_in::StepDone{answer}); });
 }
 
 void ShardHost::report() {

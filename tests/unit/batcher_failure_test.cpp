@@ -11,7 +11,7 @@ using namespace troupe::test;
 namespace {
 
 std::vector<TokenId> expected(const Rig& rig, const Enqueue& e) {
-  return reference_answer(e.prompt, e.max_new, rig.config.vocab, e.stop_ids);
+  return reference_answer(e.prompt, e.max_new, rig.words, e.stop_ids);
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace {
 
 class Traffic {
  public:
-  explicit Traffic(uint64_t seed) : random_(seed), rig_(make_config()) {}
+  explicit Traffic(uint64_t seed) : random_(seed), rig_(make_config(), pick(0, 1) * pick(3, 9)) {}
 
   void run(int moves) {
     rig_.tick();
@@ -23,6 +23,8 @@ class Traffic {
     verify();
   }
   uint64_t preemptions() const { return rig_.batcher.status(rig_.now).preemptions; }
+  uint64_t drafted() const { return rig_.batcher.status(rig_.now).drafted; }
+  uint64_t right() const { return rig_.batcher.status(rig_.now).drafts_right; }
   uint64_t hits() const { return rig_.batcher.status(rig_.now).prefix_hits; }
 
  private:
@@ -45,6 +47,7 @@ class Traffic {
     c.context = pick(40, 140);
     c.vocab = 50;
     c.queue_max = pick(3, 12);
+    c.plans_in_flight = pick(1, kPlansInFlightMax);
     return c;
   }
 
@@ -121,12 +124,13 @@ class Traffic {
   void verify() {
     for (const Sent& s : sent_) {
       const Answer& answer = rig_.answer(s.request);
-      auto whole = reference_answer(s.request.prompt, length_of(s.request), rig_.config.vocab,
-                                    s.request.stop_ids);
+      auto whole =
+          reference_answer(s.request.prompt, length_of(s.request), rig_.words, s.request.stop_ids);
       const auto already = s.request.accepted.size();
       REQUIRE(already + answer.tokens.size() <= whole.size());
       for (size_t i = 0; i < answer.tokens.size(); ++i)
         REQUIRE(answer.tokens[i] == whole[already + i]);
+      verify_logprobs(s.request, answer);
       if (answer.refused) {
         const ErrorCode code = answer.refused->code;
         REQUIRE((code == ErrorCode::rate_limited || code == ErrorCode::invalid_argument ||
@@ -150,6 +154,19 @@ class Traffic {
     return std::min(e.max_new, rig_.config.context - static_cast<int32_t>(e.prompt.size()));
   }
 
+  static void verify_logprobs(const Enqueue& e, const Answer& answer) {
+    if (e.sampling.n_logprobs < 0) return;
+    REQUIRE(answer.logprobs.size() == answer.tokens.size());
+    uint64_t kv = 0;
+    for (TokenId token : e.prompt) kv = kv_after(kv, token.value);
+    for (TokenId token : e.accepted) kv = kv_after(kv, token.value);
+    for (size_t i = 0; i < answer.tokens.size(); ++i) {
+      REQUIRE(answer.logprobs[i].logprob == score(kv, answer.tokens[i].value));
+      REQUIRE(answer.logprobs[i].top.size() == static_cast<size_t>(e.sampling.n_logprobs));
+      kv = kv_after(kv, answer.tokens[i].value);
+    }
+  }
+
   static void verify_scores(const Enqueue& e, const Answer& answer) {
     REQUIRE(answer.prompt_logprobs.size() + 1 == e.prompt.size());
     uint64_t kv = 0;
@@ -170,15 +187,19 @@ class Traffic {
 TEST_CASE(
     "batcher: random traffic over tiny pools gets the reference's answers and leaves nothing "
     "behind") {
-  uint64_t preemptions = 0, hits = 0;
+  uint64_t preemptions = 0, hits = 0, drafted = 0, right = 0;
   for (uint64_t seed = 1; seed <= 400; ++seed) {
     CAPTURE(seed);
     Traffic traffic(seed);
     traffic.run(250);
     preemptions += traffic.preemptions();
     hits += traffic.hits();
+    drafted += traffic.drafted();
+    right += traffic.right();
   }
   // The traffic must reach what it is meant to try.
   CHECK(preemptions > 300);
   CHECK(hits > 10'000);
+  CHECK(right > 2'000);
+  CHECK(drafted > right + 200);
 }

@@ -32,6 +32,7 @@ inline BatcherConfig small_config() {
                        .max_rows = 32,
                        .max_slots = 9,
                        .prefill_chunk = 16,
+                       .plans_in_flight = 1,
                        .context = 256,
                        .vocab = 1000,
                        .queue_max = 64,
@@ -46,8 +47,11 @@ inline std::vector<TokenId> prompt_of(int32_t size, int32_t first = 1) {
 
 class Rig {
  public:
-  explicit Rig(BatcherConfig c = small_config())
-      : config(c), batcher(c), device(c.kv_blocks, c.max_slots, c.max_rows, c.vocab) {}
+  explicit Rig(BatcherConfig c = small_config(), int32_t loop = 0)
+      : config(c),
+        words{.vocab = c.vocab, .loop = loop},
+        batcher(c),
+        device(c.kv_blocks, c.max_slots, c.max_rows, words) {}
 
   Enqueue request(uint64_t id, std::vector<TokenId> prompt, int32_t max_new) const {
     return Enqueue{.key = {RequestId{0, id}, 0},
@@ -73,12 +77,11 @@ class Rig {
   }
   void tick() { input(batcher_in::Tick{}); }
 
-  /// Ends the step in flight. False when there is none.
+  /// Ends the oldest step in flight. False when there is none.
   bool run_step(Duration took = 1ms) {
     if (!plan) return false;
     now += took;
-    last_plan = plan;
-    plan.reset();
+    last_plan = std::exchange(plan, std::exchange(ahead, nullptr));
     auto output = std::make_shared<StepOutput>(device.run(*last_plan));
     input(batcher_in::StepDone{std::move(output)});
     return true;
@@ -103,10 +106,11 @@ class Rig {
   size_t running() const { return static_cast<size_t>(batcher.status(now).running); }
 
   BatcherConfig config;
+  Words words;
   Batcher batcher;
   PagedDevice device;
   Time now{1s};
-  std::shared_ptr<const StepPlan> plan, last_plan;
+  std::shared_ptr<const StepPlan> plan, ahead, last_plan;  ///< runs, waits behind it, is done
   Duration plan_limit{};
   std::map<std::pair<SequenceKey, AttemptId>, Answer> answers;
   std::map<std::pair<SequenceKey, AttemptId>, RouterId> told;
@@ -117,9 +121,10 @@ class Rig {
 
  private:
   void perform(const batcher_out::RunStep& e) {
-    REQUIRE(plan == nullptr);
     REQUIRE(faults.empty());
-    plan = e.plan;
+    REQUIRE(ahead == nullptr);
+    REQUIRE((plan == nullptr || config.plans_in_flight == 2));
+    (plan == nullptr ? plan : ahead) = e.plan;
     plan_limit = e.deadline;
   }
   void perform(const batcher_out::ToRouter& e) {
@@ -160,6 +165,7 @@ class Rig {
   void perform(const batcher_out::Fault& e) {
     faults.push_back(e.fault);
     plan.reset();
+    ahead.reset();
   }
   void perform(const batcher_out::Drained&) { ++drained; }
   void perform(const batcher_out::Drop& e) { drops.emplace_back(e.why); }

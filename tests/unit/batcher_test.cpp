@@ -10,7 +10,7 @@ using namespace troupe::test;
 namespace {
 
 std::vector<TokenId> expected(const Rig& rig, const Enqueue& e) {
-  return reference_answer(e.prompt, e.max_new, rig.config.vocab, e.stop_ids);
+  return reference_answer(e.prompt, e.max_new, rig.words, e.stop_ids);
 }
 
 }  // namespace
@@ -59,7 +59,7 @@ TEST_CASE("batcher: requests join and leave between steps") {
 TEST_CASE("batcher: a stop id ends the answer and is not part of it") {
   Rig rig;
   Enqueue e = rig.request(1, prompt_of(9), 50);
-  const auto free_run = reference_answer(e.prompt, 50, rig.config.vocab);
+  const auto free_run = reference_answer(e.prompt, 50, rig.words);
   e.stop_ids = {free_run[6]};
   rig.warm().enqueue(e);
   rig.settle();
@@ -71,7 +71,7 @@ TEST_CASE("batcher: before min_new tokens and with ignore_eos a stop id is a tok
   Rig rig;
   rig.warm();
   Enqueue e = rig.request(1, prompt_of(9), 10);
-  const auto free_run = reference_answer(e.prompt, 10, rig.config.vocab);
+  const auto free_run = reference_answer(e.prompt, 10, rig.words);
   e.stop_ids = {free_run[2]};
   e.sampling.min_new = 3;
   rig.enqueue(e);
@@ -164,11 +164,11 @@ TEST_CASE("batcher: a long prompt is prefilled in chunks while others go on deco
   rig.run_step();
   rig.enqueue(long_one);
   rig.run_step();
-  for (int chunk = 0; chunk < 7; ++chunk) {
+  for (int chunk = 0; chunk < 6; ++chunk) {
     REQUIRE(rig.plan->slices.size() == 2);
     CHECK(rig.plan->slices[0].n_rows == 1);
-    CHECK(rig.plan->slices[1].n_rows == (chunk < 6 ? 16 : 4));
-    CHECK((rig.plan->slices[1].out == Out::sample) == (chunk == 6));
+    CHECK(rig.plan->slices[1].n_rows == (chunk < 5 ? 16 : 20));
+    CHECK((rig.plan->slices[1].out == Out::sample) == (chunk == 5));
     rig.run_step();
   }
   rig.settle();
@@ -177,9 +177,10 @@ TEST_CASE("batcher: a long prompt is prefilled in chunks while others go on deco
 }
 
 TEST_CASE(
-    "batcher: rows go to those that decode first, then to the oldest prefills, within the budget") {
+    "batcher: rows go to those that decode first, then to the oldest prompt, in whole units or to "
+    "its end") {
   BatcherConfig config = small_config();
-  config.max_rows = 20;
+  config.max_rows = 36;
   Rig rig(config);
   const Enqueue a = rig.request(1, prompt_of(3), 40), b = rig.request(2, prompt_of(60, 9), 2),
                 c = rig.request(3, prompt_of(60, 500), 2);
@@ -188,10 +189,15 @@ TEST_CASE(
   rig.enqueue(b);
   rig.enqueue(c);
   rig.run_step();
-  REQUIRE(rig.plan->slices.size() == 3);
+  REQUIRE(rig.plan->slices.size() == 2);
   CHECK(rig.plan->slices[0].n_rows == 1);
-  CHECK(rig.plan->slices[1].n_rows == 16);
-  CHECK(rig.plan->slices[2].n_rows == 3);
+  CHECK(rig.plan->slices[1].n_rows == 32);
+  rig.run_step();
+  REQUIRE(rig.plan->slices.size() == 2);
+  CHECK(rig.plan->slices[1].n_rows == 28);
+  rig.run_step();
+  REQUIRE(rig.plan->slices.size() == 3);
+  CHECK(rig.plan->slices[2].n_rows == 32);
   rig.settle();
   CHECK(rig.answer(c).tokens == expected(rig, c));
 }
@@ -271,7 +277,9 @@ TEST_CASE(
   rig.warm().enqueue(first);
   rig.settle();
   rig.enqueue(second);
-  CHECK(rig.plan->slices[0].pos0 == 16);
+  CHECK(rig.plan->slices[0].pos0 == 31);  // the last block is copied, all but its last position
+  REQUIRE(rig.plan->copy.size() == 1);
+  CHECK(rig.plan->copy[0].dst == rig.plan->blocks[1]);
   rig.settle();
   CHECK(rig.answer(second).tokens == expected(rig, second));
 }
@@ -288,8 +296,47 @@ TEST_CASE("batcher: choices of one prompt wait for the first one's blocks and sh
   rig.settle();
   for (int32_t choice = 0; choice < 4; ++choice) {
     CHECK(rig.answer(choices[static_cast<size_t>(choice)]).tokens == expected(rig, choices[0]));
-    CHECK(rig.answer(choices[static_cast<size_t>(choice)]).cached_tokens == (choice == 0 ? 0 : 64));
+    CHECK(rig.answer(choices[static_cast<size_t>(choice)]).cached_tokens == (choice == 0 ? 0 : 69));
   }
+}
+
+TEST_CASE("batcher: choices that part ways inside a block each have their own copy of it") {
+  BatcherConfig config = small_config();
+  config.plans_in_flight = 2;
+  Rig rig(config);
+  rig.warm();
+  std::vector<Enqueue> choices;
+  for (int32_t choice = 0; choice < 3; ++choice) {
+    // Other accepted tokens stand for other draws: the device draws alike for all choices.
+    choices.push_back(rig.request(1, prompt_of(25), 30));
+    choices.back().key.choice = choice;
+    if (choice > 0) choices.back().accepted = {TokenId(choice), TokenId(7)};
+    rig.enqueue(choices.back());
+  }
+  rig.settle();
+  CHECK(rig.answer(choices[0]).tokens == expected(rig, choices[0]));
+  for (size_t i : {1u, 2u}) {
+    std::vector<TokenId> whole = choices[i].prompt;
+    whole.insert(whole.end(), choices[i].accepted.begin(), choices[i].accepted.end());
+    CHECK(rig.answer(choices[i]).tokens == reference_answer(whole, 28, rig.words));
+    CHECK(rig.answer(choices[i]).cached_tokens == 25);
+  }
+}
+
+TEST_CASE("batcher: a copy's source stays until it is copied, even if its owner leaves") {
+  Rig rig;
+  const Enqueue first = rig.request(1, prompt_of(30), 9);
+  Enqueue second = rig.request(2, prompt_of(30), 2);
+  rig.warm().enqueue(first);
+  rig.run_step();
+  rig.enqueue(second);
+  rig.run_step();
+  REQUIRE(rig.plan->copy.size() == 1);
+  rig.cancel(first);  // in the same plan, which is in flight
+  rig.settle();
+  CHECK(rig.answer(second).cached_tokens == 29);
+  CHECK(rig.answer(second).tokens == expected(rig, second));
+  CHECK(rig.batcher.status(rig.now).blocks_used == 0);
 }
 
 TEST_CASE("batcher: tenants and adapters do not share blocks") {
@@ -324,7 +371,7 @@ TEST_CASE("batcher: cached blocks make room for new ones, the ones used longest 
   old_again.key.id.low = 11;
   rig.enqueue(newer_again);
   rig.settle();
-  CHECK(rig.answer(newer_again).cached_tokens == 32);
+  CHECK(rig.answer(newer_again).cached_tokens == 47);
   rig.enqueue(old_again);
   rig.settle();
   CHECK(rig.answer(old_again).cached_tokens < 32);
@@ -394,7 +441,7 @@ TEST_CASE("batcher: nobody is preempted more often than the limit") {
 TEST_CASE("batcher: a prompt preempted while it is scored keeps its scores") {
   BatcherConfig config = small_config();
   config.kv_blocks = 9;
-  config.prefill_chunk = 2;
+  config.max_rows = 3;
   Rig rig(config);
   const Enqueue old = rig.request(1, prompt_of(30), 80);
   Enqueue scored = rig.request(2, prompt_of(78, 400), 2);

@@ -58,9 +58,9 @@ TEST_CASE("config: what is printed parses back to the same config and digest") {
 
 TEST_CASE("config: refusals name file, line, key and what was expected") {
   CHECK(refusal(replace(kGood, "groups: 2", "grops: 2")) ==
-        "c.yaml:8: models[0].grops: unknown key; expected one of backend, ctx, groups, kv_memory, "
-        "max_batch_tokens, name, oracle_step, pipeline_parallel, sha256, source, standby, "
-        "tensor_parallel, threads");
+        "c.yaml:8: models[0].grops: unknown key; expected one of backend, ctx, groups, isa, "
+        "kv_dtype, kv_memory, max_batch_tokens, name, oracle_step, pipeline_parallel, sha256, "
+        "source, standby, tensor_parallel, threads; did you mean groups?");
   CHECK(refusal(replace(kGood, "groups: 2", "groups: two")) ==
         "c.yaml:8: models[0].groups: expected a whole number from 1 to 1024");
   CHECK(refusal(replace(kGood, "timing_scale: 5", "timing_scale: 0")) ==
@@ -76,6 +76,40 @@ TEST_CASE("config: refusals name file, line, key and what was expected") {
   CHECK(refusal("cluster: [").starts_with("c.yaml:1: config: expected YAML"));
   CHECK(refusal("- 1") == "c.yaml:1: config: expected a map");
   CHECK(refusal("") == "c.yaml:1: config: expected a map");
+}
+
+TEST_CASE("config: what the native backend takes is read, and a wrong word gets the right one") {
+  const std::string native = replace(kGood, "groups: 2",
+                                     "groups: 2\n    backend: native\n    isa: avx2\n    kv_dtype: "
+                                     "int8\n    kv_memory: 64MiB\n    threads: 2");
+  auto parsed = parse_cluster_config(native, "c.yaml", "/base");
+  REQUIRE_MESSAGE(parsed.has_value(), (parsed ? std::string() : parsed.error().message));
+  CHECK(parsed->models.at(0).backend == "native");
+  CHECK(parsed->models.at(0).isa == "avx2");
+  CHECK(parsed->models.at(0).kv_dtype == "int8");
+  CHECK(*parse_cluster_config(print_cluster_config(*parsed), "p.yaml", "/") == *parsed);
+  CHECK(refusal(replace(native, "backend: native", "backend: natve")) ==
+        "c.yaml:9: models[0].backend: expected one of auto, native, oracle, torch; did you mean "
+        "native?");
+  CHECK(refusal(replace(native, "isa: avx2", "isa: avx3")) ==
+        "c.yaml:10: models[0].isa: expected one of amx, auto, avx2, avx512, scalar; did you mean "
+        "avx2?");
+  CHECK(refusal(replace(native, "kv_dtype: int8", "kv_dtype: q8_0")) ==
+        "c.yaml:11: models[0].kv_dtype: expected one of f16, int8");
+  CHECK(refusal(replace(native, "backend: native", "backend: torch"))
+            .ends_with("expected isa only with backend: native or auto"));
+  CHECK(refusal(
+            replace(replace(native, "backend: native", "backend: torch"), "isa: avx2", "isa: auto"))
+            .ends_with("expected kv_dtype: int8 only with backend: native or auto"));
+}
+
+TEST_CASE("config: a path with quotes and control characters is printed so that it parses back") {
+  auto parsed = parse_cluster_config(kGood, "c.yaml", "/base");
+  REQUIRE(parsed.has_value());
+  parsed->models.at(0).source = "/a \"b\"\\c\n\x01: #\xc3\xa9";
+  auto again = parse_cluster_config(print_cluster_config(*parsed), "p.yaml", "/");
+  REQUIRE_MESSAGE(again.has_value(), (again ? std::string() : again.error().message));
+  CHECK(*again == *parsed);
 }
 
 TEST_CASE("config: duplicate names and addresses are refused") {

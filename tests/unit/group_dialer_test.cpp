@@ -256,3 +256,27 @@ TEST_CASE("group dialer: an older table of the same node is ignored, any of a ne
   rig.step(dialer_in::Routing{{Incarnation(2), 1, {}}});
   CHECK(rig.all<dialer_out::Close>().size() == 1);
 }
+
+TEST_CASE(
+    "group dialer: a bundle that can't be used is fetched anew, each time after a longer wait") {
+  Rig rig;
+  rig.link();
+  Duration wait = 100ms;
+  for (int refusal = 0; refusal < 4; ++refusal) {
+    rig.step(dialer_in::BundleRefused{GroupId(0), Incarnation(7), "its template is odd"});
+    CHECK(rig.event() ==
+          "the link to group 0 failed: its model bundle is of no use: its template is odd");
+    CHECK(rig.all<dialer_out::LinkDown>().size() == 1);
+    CHECK(rig.all<dialer_out::Close>().size() == 1);
+    CHECK(rig.machine.deadline() == rig.now + wait);
+    rig.wait(wait);
+    wait *= 2;
+    rig.dialled(7);
+    rig.greeted(7);
+    CHECK(rig.all<dialer_out::SendBundleRequest>().size() == 1);
+    rig.chunk(7, 0, 10, 10);
+    CHECK(rig.all<dialer_out::LinkUp>().size() == 1);
+  }
+  rig.step(dialer_in::BundleRefused{GroupId(0), Incarnation(6), "of a former process"});
+  CHECK(rig.effects.empty());
+}

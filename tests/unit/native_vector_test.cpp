@@ -334,3 +334,57 @@ TEST_CASE("native vector: the largest is found wherever it stands, ties to the l
     }
   }
 }
+
+TEST_CASE("native vector: block sums and scaled exps equal the contract on every instruction set") {
+  std::mt19937 random(kSeed + 6);
+  CAPTURE(kSeed);
+  std::normal_distribution<float> normal(-5, 20);
+  for (int32_t n = 1; n <= 256; n += n < 40 ? 1 : 27) {
+    CAPTURE(n);
+    std::vector<float> z(static_cast<size_t>(n)), scaled(z.size()), got(z.size());
+    for (float& x : z) x = normal(random);
+    const float max = *std::max_element(z.begin(), z.end());
+    float lane[16] = {};
+    for (size_t i = 0; i < z.size(); ++i) {
+      lane[i % 16] += literal_exp(z[i] - max);
+      scaled[i] = literal_exp((z[i] - max) * 0.8f);
+    }
+    const float expected = literal_hsum(lane);
+    for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+      if (!can_run(isa)) continue;
+      CAPTURE(name_of(isa));
+      const VectorKernels& kernels = vector_kernels_for(isa);
+      float top = 0, sum = 0;
+      CHECK(kernels.block_sum(z.data(), n, &top, &sum));
+      CHECK(top == max);
+      CHECK(same_bits({&sum, 1}, {&expected, 1}));
+      kernels.exp_scaled(z.data(), n, max, 0.8f, got.data());
+      CHECK(same_bits(got, scaled));
+      auto bad = z;
+      bad[random() % bad.size()] = random() % 2 ? std::nanf("") : -INFINITY;
+      CHECK_FALSE(kernels.block_sum(bad.data(), n, &top, &sum));
+    }
+  }
+}
+
+TEST_CASE("native vector: the values of a band are found, its lower edge among them") {
+  std::mt19937 random(kSeed + 7);
+  CAPTURE(kSeed);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<float> z(1 + random() % 100);
+    for (float& x : z) x = static_cast<float>(random() % 12);
+    const auto low = static_cast<float>(random() % 12),
+               high = low + static_cast<float>(random() % 4);
+    std::vector<int32_t> expected;
+    for (size_t i = 0; i < z.size(); ++i)
+      if (low <= z[i] && z[i] < high) expected.push_back(static_cast<int32_t>(i));
+    for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+      if (!can_run(isa)) continue;
+      std::vector<int32_t> got(z.size());
+      const int32_t n = static_cast<int32_t>(z.size());
+      got.resize(
+          static_cast<size_t>(vector_kernels_for(isa).between(z.data(), n, low, high, got.data())));
+      CHECK(got == expected);
+    }
+  }
+}

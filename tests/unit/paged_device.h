@@ -19,8 +19,15 @@ namespace troupe::test {
 inline uint64_t kv_after(uint64_t before, int32_t token) {
   return mix64(before, static_cast<uint64_t>(token));
 }
-inline int32_t draw(uint64_t kv, int32_t vocab) {
-  return static_cast<int32_t>(kv % static_cast<uint64_t>(vocab));
+/// What a model says. With `loop` it mostly repeats itself, so that drafts come true; what breaks
+/// the loop depends on all tokens before.
+struct Words {
+  int32_t vocab = 0, loop = 0;
+};
+inline int32_t draw(uint64_t kv, int32_t position, Words words) {
+  const uint64_t from =
+      words.loop > 0 && kv % 8 != 0 ? mix64(static_cast<uint64_t>(position % words.loop)) : kv;
+  return static_cast<int32_t>(from % static_cast<uint64_t>(words.vocab));
 }
 inline float score(uint64_t kv, int32_t token) {
   return -static_cast<float>(mix64(kv, static_cast<uint64_t>(token)) % 997);
@@ -28,13 +35,13 @@ inline float score(uint64_t kv, int32_t token) {
 
 /// What an answer must be: computed over the whole sequence at once, without blocks.
 inline std::vector<TokenId> reference_answer(const std::vector<TokenId>& prompt, int32_t count,
-                                             int32_t vocab,
-                                             const std::vector<TokenId>& stops = {}) {
+                                             Words words, const std::vector<TokenId>& stops = {}) {
   uint64_t kv = 0;
   for (TokenId token : prompt) kv = kv_after(kv, token.value);
   std::vector<TokenId> answer;
   while (static_cast<int32_t>(answer.size()) < count) {
-    const TokenId token(draw(kv, vocab));
+    const auto position = static_cast<int32_t>(prompt.size() + answer.size());
+    const TokenId token(draw(kv, position, words));
     if (std::ranges::find(stops, token) != stops.end()) break;
     answer.push_back(token);
     kv = kv_after(kv, token.value);
@@ -44,11 +51,11 @@ inline std::vector<TokenId> reference_answer(const std::vector<TokenId>& prompt,
 
 class PagedDevice {
  public:
-  PagedDevice(int32_t blocks, int32_t slots, int32_t rows, int32_t vocab)
+  PagedDevice(int32_t blocks, int32_t slots, int32_t rows, Words words)
       : kv_(static_cast<size_t>(blocks * kBlockPositions), 0xdead),
         slots_(slots),
         rows_(rows),
-        vocab_(vocab) {}
+        words_(words) {}
 
   StepOutput run(const StepPlan& plan) {
     REQUIRE(plan.key.step == last_step_ + 1);
@@ -126,7 +133,7 @@ class PagedDevice {
       at(plan, slice, position) = kv;
       if (slice.out == Out::none || row < slice.out_row0 || !counts) continue;
       if (slice.out == Out::sample) {
-        output.tokens.push_back(draw(kv, vocab_));
+        output.tokens.push_back(draw(kv, position + 1, words_));
         output.logprob.push_back(score(kv, output.tokens.back()));
         ++out.n_tokens;
         if (slice.n_draft > 0) counts = next_row_counts(plan, slice, row, output.tokens.back());
@@ -142,7 +149,8 @@ class PagedDevice {
   std::vector<uint64_t> kv_;
   std::map<int32_t, SlotOpen> open_;
   std::vector<int32_t> last_tokens_;  ///< by slice of the step before; -1: none to refer to
-  int32_t slots_, rows_, vocab_;
+  int32_t slots_, rows_;
+  Words words_;
   uint64_t last_step_ = 0, last_hash_ = 0;
 };
 

@@ -41,6 +41,23 @@ TEST_CASE("router: the cache is asked first; after a miss the answer is computed
   CHECK(world.router.stats().cache_misses == 1);
 }
 
+TEST_CASE("router: an answer computed under other numerics than its key names is not kept") {
+  RouterWorld world;
+  world.numerics[1][0] = 1;
+  world.bring_up(1);
+  world.submit(cacheable(world, 1));
+  miss(world, 1);
+  world.send_oracle(world.sent[0], 0, 6);
+  CHECK(world.seen[1].last);
+  CHECK(world.stores.empty());
+  auto request = cacheable(world, 2);
+  request.numerics_id[0] = 1;
+  world.submit(request);
+  miss(world, 2);
+  world.send_oracle(world.sent[1], 0, 6);
+  CHECK(world.stores.size() == 1);
+}
+
 TEST_CASE("router: a hit is shown at once, as the computed answer was, without a group") {
   RouterWorld world;
   world.bring_up(1);

@@ -89,7 +89,7 @@ TEST_CASE("router: with one group a request waits for its next generation and co
   world.refuse(world.sent[0], ErrorCode::aborted);
   CHECK(world.sent.size() == 1);
   CHECK(world.router.stats().queued == 1);
-  CHECK(world.router.readiness(world.now)[0].reason ==
+  CHECK(world.router.readiness(world.now, {}).models[0].reason ==
         "group 1: its last step failed and it restarts");
   world.advance(500ms);
   CHECK(world.sent.size() == 1);

@@ -276,7 +276,7 @@ TEST_CASE("router: prompt log-probabilities come first, with the first pieces") 
 
 TEST_CASE("router: readiness says why a group is not ready") {
   RouterWorld world;
-  const auto reason = [&] { return world.router.readiness(world.now).at(0).reason; };
+  const auto reason = [&] { return world.router.readiness(world.now, {}).models.at(0).reason; };
   world.list(1, GroupState::starting);
   world.publish();
   CHECK(reason() == "group 1: it is starting");
@@ -286,7 +286,7 @@ TEST_CASE("router: readiness says why a group is not ready") {
   world.link(1);
   CHECK(reason() == "group 1: it has not reported yet");
   world.report(world.status_of(1));
-  CHECK(world.router.readiness(world.now).at(0).groups_ready == 1);
+  CHECK(world.router.readiness(world.now, {}).models.at(0).groups_ready == 1);
   CHECK(reason().empty());
   auto status = world.status_of(1);
   status.step_running = 1001ms;

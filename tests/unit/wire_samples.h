@@ -26,7 +26,8 @@ inline std::vector<Message> wire_samples() {
   enqueue.trace.span.fill(4);
   const Error error{ErrorCode::too_large, "prompt of 9 tokens; use at most 8", "messages"};
   GroupStatus status{GroupId(1), Generation(4), 99,  5ms, 1ms, 250ms, 3,   16,
-                     4096,       100,           256, 50,  2,   1000,  640, true};
+                     4096,       100,           256, 50,  2,   1000,  640, 50,
+                     20,         {1, 2, 3, 4},  96,  true};
   JournalOpen open{key.id,   OwnerEpoch(1), "smollm2",       tokens, 2,   64,
                    sampling, {TokenId(2)},  {"\n\n", "END"}, 10s,    salt};
   return {
@@ -67,7 +68,8 @@ inline std::vector<Message> wire_samples() {
                     Incarnation(12),
                     {{"n1/cache", Role::cache, 1, "boom", 4, 2ms, 1s}},
                     {status},
-                    7, true,
+                    7,
+                    true,
                     "torch"},
       JournalAppend{Incarnation(12), 3, true, {open}, {{key, 5, tokens}}, {key.id}},
       JournalAck{Incarnation(12), 3},

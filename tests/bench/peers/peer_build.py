@@ -19,7 +19,7 @@ MODEL = DEPS / "models" / "smollm2.gguf"
 TOOLS = ["llama-bench", "llama-server", "llama-quantize"]
 BUILDS = ("pthread", "openmp")
 # Not needed to build, and most of the archive.
-LEFT_OUT = ("models/", "docs/", "media/", "tools/ui/src/", "tools/ui/static/", "tools/ui/tests/")
+LEFT_OUT = (".git", "models/", "docs/", "media/", "tools/ui/src/", "tools/ui/static/", "tools/ui/tests/")
 OPTIONS = ["-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_COMPILER=clang-19", "-DCMAKE_CXX_COMPILER=clang++-19",
            "-DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=lld-19", "-DBUILD_SHARED_LIBS=OFF", "-DGGML_NATIVE=ON",
            "-DGGML_CCACHE=OFF", "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF",

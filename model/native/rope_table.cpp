@@ -1,0 +1,88 @@
+#include "model/native/rope_table.h"
+
+#include <bit>
+#include <new>
+#include <numbers>
+
+#include "config/check.h"
+#include "config/mix.h"
+#include "model/native/exact_trig.h"
+
+namespace troupe::native {
+
+namespace {
+
+constexpr std::align_val_t kAlign{64};
+
+/// Meta's Llama 3.1 rule: long wavelengths are stretched by `factor`, short ones kept, those
+/// between blended.
+double llama3_scaled(double frequency, const RopeSpec& rope) {
+  const double wavelength = 2 * std::numbers::pi / frequency;
+  const double context = rope.original_context;
+  if (wavelength < context / rope.high_freq_factor) return frequency;
+  if (wavelength > context / rope.low_freq_factor) return frequency / rope.factor;
+  const double blend = (context / wavelength - rope.low_freq_factor) /
+                       (rope.high_freq_factor - rope.low_freq_factor);
+  return (1 - blend) * frequency / rope.factor + blend * frequency;
+}
+
+double frequency_of(const RopeSpec& rope, int32_t head_dim, size_t pair,
+                    std::span<const float> divisors) {
+  const double frequency = exact_inverse_power(rope.base, 2 * static_cast<int32_t>(pair), head_dim);
+  if (!divisors.empty()) return frequency / static_cast<double>(divisors[pair]);
+  switch (rope.scaling) {
+    case RopeScaling::none:
+      return frequency;
+    case RopeScaling::linear:
+      return frequency / rope.factor;
+    case RopeScaling::llama3:
+      return llama3_scaled(frequency, rope);
+  }
+  return frequency;
+}
+
+}  // namespace
+
+void RopeTable::Free::operator()(float* block) const { operator delete(block, kAlign); }
+
+RopeTable::RopeTable(const RopeSpec& rope, int32_t head_dim, int32_t context,
+                     std::span<const float> divisors) {
+  TROUPE_CHECK(head_dim > 0 && head_dim % 2 == 0 && context > 0);
+  const auto pairs = static_cast<size_t>(head_dim / 2);
+  TROUPE_CHECK(divisors.empty() || divisors.size() == pairs);
+  for (size_t i = 0; i < pairs; ++i)
+    frequencies_.push_back(frequency_of(rope, head_dim, i, divisors));
+  chunks_.resize(static_cast<size_t>((context + kChunk - 1) / kChunk));
+  ensure(1);
+  checksum_ = sum_up(context);
+}
+
+void RopeTable::ensure(int32_t positions) {
+  const int32_t wanted = (positions + kChunk - 1) / kChunk;
+  TROUPE_CHECK(wanted <= static_cast<int32_t>(chunks_.size()));
+  const size_t pairs = frequencies_.size();
+  for (; ready_ < wanted; ++ready_) {
+    auto* block = static_cast<float*>(operator new(sizeof(float) * 2 * kChunk * pairs, kAlign));
+    chunks_[static_cast<size_t>(ready_)].reset(block);
+    for (int32_t i = 0; i < kChunk; ++i, block += 2 * pairs)
+      exact_rotation(ready_ * kChunk + i, frequencies_, block, block + pairs);
+  }
+}
+
+uint64_t RopeTable::sum_up(int32_t context) const {
+  uint64_t hash = 0;
+  for (double frequency : frequencies_) hash = mix64(hash, std::bit_cast<uint64_t>(frequency));
+  const auto add = [&](const float* values, size_t count) {
+    for (size_t i = 0; i < count; ++i) hash = mix64(hash, std::bit_cast<uint32_t>(values[i]));
+  };
+  add(chunks_.front().get(), 2 * kChunk * frequencies_.size());
+  std::vector<float> both(2 * frequencies_.size());
+  for (int64_t position = kChunk; position < context; position *= 2) {
+    exact_rotation(static_cast<int32_t>(position), frequencies_, both.data(),
+                   both.data() + frequencies_.size());
+    add(both.data(), both.size());
+  }
+  return hash;
+}
+
+}  // namespace troupe::native
