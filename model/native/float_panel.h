@@ -20,46 +20,33 @@ template <class F>
   }
 }
 
-/// Adds kGroups groups' sums to `out`. The sums of several groups are independent chains, which
-/// hides the latency of fma when the rows alone are too few.
-template <class V, PackKind kKind, int kRows, int kGroups>
-[[gnu::always_inline]] inline void add_groups(const unsigned char* at, const float* x,
-                                              int64_t x_stride, float* out, int64_t out_stride) {
-  constexpr int kLine = group_bytes(kKind, ScaleType::f16) / kGroup;
-  V b[kGroups][kRows];
-  each<kGroups>([&](auto g) __attribute__((always_inline)) {
-    each<kRows>([&](auto r) __attribute__((always_inline)) { b[g.value][r.value] = V::zero(); });
-  });
-  for (int k = 0; k < kGroup; ++k) {
-    each<kGroups>([&](auto g) __attribute__((always_inline)) {
-      const V w = V::template number<kKind>(at + kLine * (kGroup * g.value + k));
-      each<kRows>([&](auto r) __attribute__((always_inline)) {
-        const V input = V::all(x[r.value * x_stride + kGroup * g.value + k]);
-        b[g.value][r.value] = V::fma(w, input, b[g.value][r.value]);
-      });
-    });
-  }
-  each<kRows>([&](auto r) __attribute__((always_inline)) {
-    V acc = V::load(out + r.value * out_stride);
-    each<kGroups>([&](auto g)
-                      __attribute__((always_inline)) { acc = V::add(acc, b[g.value][r.value]); });
-    V::store(out + r.value * out_stride, acc);
-  });
-}
+/// From this many rows on, a line takes so long that the processor's own prefetching gains from
+/// help; with fewer rows help costs bandwidth.
+constexpr int kFloatPrefetchRows = 4;
 
+/// One group after the other, even for one row: the chains of fma of neighbouring groups overlap in
+/// the processor, while reading several groups side by side costs two thirds of the bandwidth.
 template <class V, PackKind kKind, int kRows>
 void float_panel(const unsigned char* at, int32_t groups, const float* x, int64_t x_stride,
                  float* out, int64_t out_stride) {
-  constexpr int kAtOnce = kRows == 1 ? 4 : kRows < 4 ? 2 : 1;
-  constexpr int kBytes = group_bytes(kKind, ScaleType::f16);
+  constexpr int kLine = group_bytes(kKind, ScaleType::f16) / kGroup;
+  constexpr int kAhead = 2048;
   for (int r = 0; r < kRows; ++r) V::store(out + r * out_stride, V::zero());
-  int32_t g = 0;
-  for (; g + kAtOnce <= groups; g += kAtOnce)
-    add_groups<V, kKind, kRows, kAtOnce>(at + int64_t{kBytes} * g, x + int64_t{kGroup} * g,
-                                         x_stride, out, out_stride);
-  for (; g < groups; ++g)
-    add_groups<V, kKind, kRows, 1>(at + int64_t{kBytes} * g, x + int64_t{kGroup} * g, x_stride, out,
-                                   out_stride);
+  for (int32_t g = 0; g < groups; ++g, x += kGroup) {
+    V b[kRows];
+    each<kRows>([&](auto r) __attribute__((always_inline)) { b[r.value] = V::zero(); });
+    for (int k = 0; k < kGroup; ++k, at += kLine) {
+      if constexpr (kRows >= kFloatPrefetchRows) __builtin_prefetch(at + kAhead);
+      const V w = V::template number<kKind>(at);
+      each<kRows>([&](auto r) __attribute__((always_inline)) {
+        b[r.value] = V::fma(w, V::all(x[r.value * x_stride + k]), b[r.value]);
+      });
+    }
+    each<kRows>([&](auto r) __attribute__((always_inline)) {
+      float* const acc = out + r.value * out_stride;
+      V::store(acc, V::add(V::load(acc), b[r.value]));
+    });
+  }
 }
 
 using FloatPanelFn = void (*)(const unsigned char* at, int32_t groups, const float* x,

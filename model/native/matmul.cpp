@@ -4,17 +4,12 @@
 
 namespace troupe::native {
 
-MatmulFn matmul_for(Isa isa) {
-  switch (isa) {
-    case Isa::amx:
-      return matmul_amx;
-    case Isa::avx512:
-      return matmul_avx512;
-    case Isa::avx2:
-      return matmul_avx2;
-    case Isa::scalar:
-      break;
-  }
+MatmulFn matmul_for([[maybe_unused]] Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::amx) return matmul_amx;
+  if (isa == Isa::avx512) return matmul_avx512;
+  if (isa == Isa::avx2) return matmul_avx2;
+#endif
   return matmul_scalar;
 }
 

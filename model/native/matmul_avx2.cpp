@@ -88,7 +88,7 @@ template <PackKind kKind>
 
 /// From this many rows on, a group takes so long that the processor's own prefetching gains from
 /// help.
-constexpr int kPrefetchRows = 5;
+constexpr int kPrefetchRows = 3;
 
 /// Half of a group's scales: acc = fma(m, p, fma(d * s, I, acc)) for one row, acc in memory.
 template <PackKind kKind, ScaleType kScales>
@@ -178,10 +178,6 @@ GroupFn unsigned_of(int32_t rows) {
       return unsigned_few<kKind, kScales, 1>;
     case 2:
       return unsigned_few<kKind, kScales, 2>;
-    case 3:
-      return unsigned_few<kKind, kScales, 3>;
-    case 4:
-      return unsigned_few<kKind, kScales, 4>;
     default:
       return unsigned_many<kKind, kScales>;
   }

@@ -131,12 +131,14 @@ void check_isas(const PackedMatrix& w, int32_t first, int32_t count, const Activ
     CAPTURE(x.rows);
     CHECK(differing(product(isa, w, first, count, x), want) == 0);
   }
+#if defined(__x86_64__)
   const bool tiles = w.kind == PackKind::w4 || w.kind == PackKind::w4m || w.kind == PackKind::w8 ||
                      w.kind == PackKind::w8m;
   if (tiles && can_run(Isa::avx512)) {
     CAPTURE(x.rows);
     CHECK(differing(product(test::matmul_emulated_tiles, w, first, count, x), want) == 0);
   }
+#endif
 }
 
 /// A file's row as whole numbers and scales, found by dequantising doctored copies of its blocks:
