@@ -1,5 +1,5 @@
-// Draws tokens from logits: numerics.md N13-N15. Pure functions of (logits, slot state, absolute
-// position), so any worker redraws the same token.
+// Draws tokens from logits: N13-N15 of docs/performance.md. Pure functions of (logits, slot state,
+// absolute position), so any worker redraws the same token.
 #pragma once
 
 #include <cstdint>

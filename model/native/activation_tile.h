@@ -8,8 +8,8 @@ namespace troupe::native {
 
 inline constexpr int kTileRows = 16;
 
-/// Quantised by numerics.md N6: groups of 32 inputs, q = rne(x * 127 / amax), s = amax / 127,
-/// isum = sum of q, p = s * (float)isum. Views; 64-byte aligned starts.
+/// Quantised by N6 of docs/performance.md, in groups of 32 inputs: q = rne(x * 127 / amax),
+/// s = amax / 127, isum = sum of q, p = s * (float)isum. Views; 64-byte aligned starts.
 struct ActivationTile {
   int32_t rows = 0;  ///< 1..16
   int32_t groups = 0;

@@ -1,6 +1,6 @@
-// Attention of up to 256 positions (numerics.md N12), written once over 16 lanes: scores with lanes
-// = positions, sums of values with lanes = dimensions, both in register tiles of several queries,
-// so that a key or value is read and converted once a tile. Include one f32x16_*.h first.
+// Attention of up to 256 positions (N12 of docs/performance.md), written once over 16 lanes: scores
+// with lanes = positions, sums of values with lanes = dimensions, both in register tiles of several
+// queries, so that a key or value is read and converted once a tile. Include one f32x16_*.h first.
 //
 // Every score and every sum is one fma chain of its own, so a tile's shape changes no bit. A query
 // may share a tile with one that sees more positions: its weight there is +0 and adds exactly

@@ -2,9 +2,9 @@
 // hidden state, with their KV written on the way. Owned by one NativePartition; one thread calls,
 // the pool works. Allocates nothing per step once warm.
 //
-// A layer is five phases of the pool (numerics.md N5-N12):
+// A layer is seven phases of the pool (N5-N12 of docs/performance.md):
 //   norm+quantise | q, k, v + bias + q/k norm + rotation + KV write | attention + quantise |
-//   o + residual, norm+quantise | gate, up, SwiGLU + quantise | down + residual
+//   o + residual | norm+quantise | gate, up, SwiGLU + quantise | down + residual
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
-// Sixteen float32 lanes as a plain array and fmaf: the normative back end of numerics.md N2, and
-// the oracle of the other two (f32x16_avx2.h, f32x16_avx512.h), which offer the same names. A file
-// includes exactly one of the three, and then the bodies written over it.
+// Sixteen float32 lanes as a plain array and fmaf: the normative back end of N2 of
+// docs/performance.md, and the oracle of the other two (f32x16_avx2.h, f32x16_avx512.h), which
+// offer the same names. A file includes exactly one of the three, and then the bodies written over
+// it.
 #pragma once
 
 #include <bit>

@@ -1,7 +1,7 @@
-// Float weights (numerics.md N8), written once over a vector of 16 numbers for the per-ISA files.
-// V: zero(), all(x), load(p), store(p, v), add(a, b), fma(a, b, c) and number<kind>(p), 16 weights
-// as float32. V must be of an anonymous namespace, and so every instance of these templates is
-// private to its file.
+// Float weights (N8 of docs/performance.md), written once over a vector of 16 numbers for the
+// per-ISA files. V: zero(), all(x), load(p), store(p, v), add(a, b), fma(a, b, c) and
+// number<kind>(p), 16 weights as float32. V must be of an anonymous namespace, and so every
+// instance of these templates is private to its file.
 #pragma once
 
 #include "model/native/activation_tile.h"

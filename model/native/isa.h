@@ -1,6 +1,6 @@
 // Instruction sets the native backend has kernels for. All of them give the same bits
-// (numerics.md); they differ only in speed. Pure, except that best_isa() asks the processor and the
-// kernel.
+// (docs/performance.md); they differ only in speed. Pure, except that best_isa() asks the processor
+// and the kernel.
 #pragma once
 
 #include <cstdint>

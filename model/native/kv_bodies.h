@@ -1,5 +1,5 @@
-// Reading and writing one unit of KV (kv_layout.h, numerics.md N11), written once over 16 lanes.
-// Include one f32x16_*.h first.
+// Reading and writing one unit of KV (kv_layout.h, N11 of docs/performance.md), written once over
+// 16 lanes. Include one f32x16_*.h first.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // What every body over 16 lanes shares: loops over lanes or known at compile time, and exp
-// (numerics.md N4). Include one f32x16_*.h first.
+// (N4 of docs/performance.md). Include one f32x16_*.h first.
 #pragma once
 
 #include <cstdint>

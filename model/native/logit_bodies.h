@@ -1,4 +1,4 @@
-// What is asked of logits (numerics.md N13-N15), written once over 16 lanes. Promises:
+// What is asked of logits (N13-N15 of docs/performance.md), written once over 16 lanes. Promises:
 // vector_kernels.h. Include one f32x16_*.h first.
 #pragma once
 

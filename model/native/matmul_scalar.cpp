@@ -1,4 +1,4 @@
-// The oracle: numerics.md N7 and N8 in plain C++, one output at a time.
+// The oracle: N7 and N8 of docs/performance.md in plain C++, one output at a time.
 #include <cmath>
 #include <cstring>
 

@@ -14,7 +14,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Of numerics.md; another number means other bits.
+/// Of the numeric contract (docs/performance.md); another number means other bits.
 constexpr uint64_t kContractVersion = 1;
 
 /// Aborted, or over its time: asked between layers.

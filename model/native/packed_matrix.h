@@ -14,9 +14,9 @@
 //     f32, f16, bf16: 32 x 16 numbers: number k*16+r is row r, input k
 //   d and m are f16, or f32 where the format's own scale is a product (Q4_K, Q5_K).
 //
-// Value of a weight (numerics.md N7): w4: (q-8)*d | w4m: q*d+m | w8: q*d | w8m: q*d+m (q as uint8
-// 0..31, and so never negative as int8) | q6: q*(sc*d).
-// Rows and inputs beyond the matrix are zeros (d = m = 0): they add exactly nothing.
+// Value of a weight (N7 of docs/performance.md): w4: (q-8)*d | w4m: q*d+m | w8: q*d | w8m: q*d+m (q
+// as uint8 0..31, and so never negative as int8) | q6: q*(sc*d). Rows and inputs beyond the matrix
+// are zeros (d = m = 0): they add exactly nothing.
 #pragma once
 
 #include <cstddef>

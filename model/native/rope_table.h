@@ -1,5 +1,5 @@
 // Cosines and sines of the rotary embedding (Su et al. 2021) in float32, made in double from + - *
-// / and fma only (numerics.md N4, N10): every machine and compiler gets the same table.
+// / and fma only (N4, N10 of docs/performance.md): every machine and compiler gets the same table.
 //
 // Rows are made on demand, 256 positions at a time, and never move. ensure() and construction are
 // for one thread, at the start of a step; cos() and sin() for any thread afterwards.

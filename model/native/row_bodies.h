@@ -1,5 +1,5 @@
-// Norm, quantisation, rotation and SwiGLU of a row (numerics.md N5, N6, N9, N10, N4), written once
-// over 16 lanes. Promises: vector_kernels.h. Include one f32x16_*.h first.
+// Norm, quantisation, rotation and SwiGLU of a row (N5, N6, N9, N10, N4 of docs/performance.md),
+// written once over 16 lanes. Promises: vector_kernels.h. Include one f32x16_*.h first.
 #pragma once
 
 #include <cstdint>

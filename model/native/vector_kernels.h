@@ -1,7 +1,7 @@
 // The float parts of a step: norms, quantisation, rotation, SwiGLU, attention. Written once over 16
-// lanes (numerics.md N2) and compiled for each instruction set; all of them give the same bits.
-// None allocates; any thread; MXCSR must be 0x1F80. Lengths need not be multiples of 16 unless
-// said.
+// lanes (N2 of docs/performance.md) and compiled for each instruction set; all of them give the
+// same bits. None allocates; any thread; MXCSR must be 0x1F80. Lengths need not be multiples of 16
+// unless said.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// Attention over paged KV: against a double computation, against numerics.md N12 written out a
-// second time (bit for bit, on every instruction set), and against itself under any split of the
-// queries and any content of positions that no query sees.
+// Attention over paged KV: against a double computation, against N12 of docs/performance.md written
+// out a second time (bit for bit, on every instruction set), and against itself under any split of
+// the queries and any content of positions that no query sees.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -27,7 +27,7 @@ namespace {
 
 constexpr Isa kIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::amx};
 
-/// Random quantised activations (numerics.md N6) with their memory.
+/// Random quantised activations (N6 of docs/performance.md) with their memory.
 class Activations {
  public:
   Activations(int32_t rows, int32_t groups)
