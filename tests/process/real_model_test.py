@@ -37,7 +37,7 @@ class RealModel(ProcessCase):
         return answer.json()["prompt"].rstrip("\N{REPLACEMENT CHARACTER}")
 
     def test_it_answers_sensibly(self):
-        self.assertIn("Paris", self.chat([{"role": "user", "content": "What is the capital of France?"}], 24))
+        self.assertIn("Berlin", self.chat([{"role": "user", "content": "What is the capital of Germany?"}], 24))
 
     def test_greedy_answers_are_those_of_llama_cpp_up_to_a_near_tie(self):
         chats = [p for p in GREEDY["prompts"] if p["kind"] == "chat"]

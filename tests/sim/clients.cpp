@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/digest.h"
+#include "model/oracle/oracle_partition.h"
 #include "model/oracle/oracle_reference.h"
 #include "tests/sim/hosts.h"
 
@@ -60,6 +61,18 @@ Digest cache_key_of(const ClientRequest& r) {
   return key.finish();
 }
 
+/// What the groups report, so that an answer may be kept under the request's key.
+Digest oracle_numerics() {
+  static const Digest id = [] {
+    OraclePartition partition;
+    const Budget budget{.kv_blocks = 1, .max_rows = 1, .max_slots = 1, .context = 1};
+    return partition.load(OracleWeights(), oracle_spec(), {.ranks = {RankPlan{}}}, 0, budget)
+        .value()
+        .numerics_id;
+  }();
+  return id;
+}
+
 bool fair(ErrorCode code) {
   return code == ErrorCode::unavailable || code == ErrorCode::rate_limited ||
          code == ErrorCode::deadline_exceeded;
@@ -106,6 +119,7 @@ void Clients::ask(Cluster& cluster, bool demanding) {
       r.choices = 1;
       r.sampling = {};
       r.cache_key = cache_key_of(r);
+      r.numerics_id = oracle_numerics();
     }
   }
   foretell(a);

@@ -194,8 +194,8 @@ TEST_CASE("load plan: the oracle needs no memory and has room for many") {
   CHECK(plan(o, "oracle", 0).budget.context == 128);
 }
 
-TEST_CASE("load plan: auto and nothing mean torch") {
-  CHECK(resolve_backend("auto") == "torch");
-  CHECK(resolve_backend("") == "torch");
+TEST_CASE("load plan: auto and nothing mean native") {
+  CHECK(resolve_backend("auto") == "native");
+  CHECK(resolve_backend("") == "native");
   CHECK(resolve_backend("oracle") == "oracle");
 }
