@@ -15,9 +15,10 @@ Result<std::unique_ptr<Partition>> make_partition(std::string_view backend,
         OracleOptions{.model_seed = options.oracle_seed, .step_time = options.oracle_step});
   if (backend == "native") return std::make_unique<native::NativePartition>();
   if (backend != "torch")
-    return fail(ErrorCode::invalid_argument,
-                "There is no backend named '" + std::string(backend) + "': use native, torch or oracle.",
-                "backend");
+    return fail(
+        ErrorCode::invalid_argument,
+        "There is no backend named '" + std::string(backend) + "': use native, torch or oracle.",
+        "backend");
   std::filesystem::path folder = options.plugin_folder;
   if (folder.empty()) {
     std::error_code error;

@@ -104,9 +104,12 @@ void hash_attention(Isa isa, Source& source, Hash& hash) {
     if (!kv) return;
     auto* base = reinterpret_cast<unsigned char*>(kv->data());
     constexpr int32_t kPositions = 21;
-    for (int32_t p = 0; p < kPositions; ++p)
-      kernels.write_kv(layout, base + layout.unit(p / kKvBlock, 0), p % kKvBlock,
-                       source.reals(kDim).data(), source.reals(kDim).data());
+    for (int32_t p = 0; p < kPositions; ++p) {
+      // Drawn one after the other: compilers differ in the order of a call's arguments.
+      const std::vector<float> key = source.reals(kDim), value = source.reals(kDim);
+      kernels.write_kv(layout, base + layout.unit(p / kKvBlock, 0), p % kKvBlock, key.data(),
+                       value.data());
+    }
     const std::vector<float> q = source.reals(2 * kDim);
     const std::array<int32_t, 2> table{0, 1}, offset{0, kDim}, position{11, kPositions - 1};
     alignas(64) std::array<float, 2 * kSegment> scores;
