@@ -45,15 +45,10 @@ std::vector<std::byte> rows_of(DType dtype, Source& source) {
     std::memcpy(bytes.data() + at, &value, sizeof value);
   };
   for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(t.bytes)) {
-    if (dtype == DType::q6_k) {
-      half(at + 208);
-    } else {
-      half(at);
-      half(at + 2);
-    }
+    half(dtype == DType::q6_k ? at + 208 : at);
+    // Where a second scale or a minimum may stand; elsewhere these are weights like all others.
+    if (dtype != DType::q6_k && dtype != DType::f16) half(at + 2);
   }
-  if (dtype == DType::f16)
-    for (size_t at = 0; at < bytes.size(); at += 2) half(at);
   return bytes;
 }
 
