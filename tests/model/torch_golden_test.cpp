@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "tests/model/golden_logits.h"
-#include "tests/model/backend_model.h"
+#include "tests/support/golden_logits.h"
+#include "tests/support/backend_model.h"
 
 using namespace troupe;
 using namespace troupe::test;

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/model/backend_model.h"
+#include "tests/support/backend_model.h"
 
 using namespace troupe;
 using namespace troupe::test;

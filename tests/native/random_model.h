@@ -116,7 +116,8 @@ class RandomWeights final : public WeightSource {
         put_half(block, uniform(-unit, unit));
         break;
       case DType::bf16: {
-        const auto bits = static_cast<uint16_t>(std::bit_cast<uint32_t>(uniform(-unit, unit)) >> 16);
+        const auto bits =
+            static_cast<uint16_t>(std::bit_cast<uint32_t>(uniform(-unit, unit)) >> 16);
         std::memcpy(block, &bits, 2);
         break;
       }

@@ -5,9 +5,9 @@
 #include <random>
 
 #include "model/native/isa.h"
-#include "tests/model/backend_model.h"
-#include "tests/model/exactness.h"
-#include "tests/model/random_model.h"
+#include "tests/native/exactness.h"
+#include "tests/native/random_model.h"
+#include "tests/support/backend_model.h"
 
 using namespace troupe;
 using namespace troupe::test;
@@ -53,8 +53,10 @@ std::vector<Variety> varieties() {
   all.push_back({"floats", spec_of(1, 1, 20, 36, 50, 77), {DType::f32, DType::f16, DType::bf16}});
   all.push_back({"ratio 3, tied", spec_of(3, 1, 32, 96, 160, 301), {DType::q4_1, DType::q8_0}});
   all.back().spec.tied_embeddings = true;
-  all.push_back({"9 heads", spec_of(9, 3, 32, 96, 96, 130), {DType::q4_0, DType::q5_0, DType::q5_1}});
-  all.push_back({"ratio 8, q/k norm", spec_of(8, 1, 32, 256, 512, 515),
+  all.push_back(
+      {"9 heads", spec_of(9, 3, 32, 96, 96, 130), {DType::q4_0, DType::q5_0, DType::q5_1}});
+  all.push_back({"ratio 8, q/k norm",
+                 spec_of(8, 1, 32, 256, 512, 515),
                  {DType::q4_k, DType::q5_k, DType::q6_k}});
   all.back().spec.qk_norm = true;
   all.push_back({"biases, window", spec_of(4, 2, 24, 64, 96, 200), {DType::q8_0, DType::q4_1}});

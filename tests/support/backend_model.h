@@ -22,8 +22,7 @@ inline std::string golden_path(const std::string& name) {
 
 class BackendModel {
  public:
-  BackendModel(const std::string& path, const std::string& backend,
-               const Budget& given = budget())
+  BackendModel(const std::string& path, const std::string& backend, const Budget& given = budget())
       : BackendModel(open(path), backend, given) {}
   BackendModel(OpenedModel opened, const std::string& backend, const Budget& given = budget())
       : opened_(std::move(opened)), partition_(make(backend)) {

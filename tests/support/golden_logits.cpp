@@ -1,4 +1,4 @@
-#include "tests/model/golden_logits.h"
+#include "tests/support/golden_logits.h"
 
 #include <doctest/doctest.h>
 

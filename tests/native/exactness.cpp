@@ -1,4 +1,4 @@
-#include "tests/model/exactness.h"
+#include "tests/native/exactness.h"
 
 #include <doctest/doctest.h>
 
