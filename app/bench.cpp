@@ -17,6 +17,7 @@
 #include "app/bench_steps.h"
 #include "app/commands.h"
 #include "app/read_bandwidth.h"
+#include "app/suggest.h"
 #include "config/limits.h"
 #include "model/backends.h"
 #include "model/files/model_files.h"
@@ -193,15 +194,15 @@ void add_bench(CLI::App& app, Command& chosen) {
   c->add_option("model", flags->model, "GGUF file or Hugging Face model directory");
   c->add_option("--backend", flags->backend, "auto, native, torch or oracle (no model; for tests)")
       ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "native", "torch", "oracle"}));
+      ->check(one_of({"auto", "native", "torch", "oracle"}));
   c->add_option("--threads", flags->threads, "Threads (default: cores)")
       ->check(CLI::Range(1, 1024));
   c->add_option("--isa", flags->isa,
                 "Force a lower one than this CPU's best: scalar, avx2, avx512, amx")
-      ->check(CLI::IsMember({"scalar", "avx2", "avx512", "amx"}));
-  c->add_option("--kv-type", flags->kv_type, "f16 or int8 keys and values")
+      ->check(one_of({"scalar", "avx2", "avx512", "amx"}));
+  c->add_option("--kv-dtype", flags->kv_type, "f16 or int8 keys and values")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f16", "int8"}));
+      ->check(one_of({"f16", "int8"}));
   c->add_option("--rounds", flags->rounds, "Times each figure is measured; the median is printed")
       ->capture_default_str()
       ->check(CLI::Range(1, kBenchRoundsMax));
