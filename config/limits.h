@@ -91,8 +91,9 @@ inline constexpr int32_t kPreemptionsMax =
 /// Plans with a device at a time: one that runs and one that waits, so that it never idles while
 /// the batcher thinks.
 inline constexpr int32_t kPlansInFlightMax = 2;
-/// Between two tokens of a stream while prompts of others are computed: a reader sees no stutter.
-inline constexpr Duration kTokenGapTarget = 50ms;
+/// Between two tokens of a stream while prompts of others are computed: no stutter for a reader. At
+/// 50 ms a burst of prompts waited a fifth longer for its first tokens (docs/performance.md).
+inline constexpr Duration kTokenGapTarget = 100ms;
 /// A slow machine's steps miss that target with decoding alone: prompts may then take this many
 /// times as long as decoding does, in all, or they would never end.
 inline constexpr int kChunkStepFactor = 3;
