@@ -2,11 +2,11 @@
 
 #include <bit>
 #include <new>
-#include <numbers>
 
 #include "config/check.h"
 #include "config/mix.h"
 #include "model/native/exact_trig.h"
+#include "model/rope_scaling.h"
 
 namespace troupe::native {
 
@@ -14,31 +14,11 @@ namespace {
 
 constexpr std::align_val_t kAlign{64};
 
-/// Meta's Llama 3.1 rule: long wavelengths are stretched by `factor`, short ones kept, those
-/// between blended.
-double llama3_scaled(double frequency, const RopeSpec& rope) {
-  const double wavelength = 2 * std::numbers::pi / frequency;
-  const double context = rope.original_context;
-  if (wavelength < context / rope.high_freq_factor) return frequency;
-  if (wavelength > context / rope.low_freq_factor) return frequency / rope.factor;
-  const double blend = (context / wavelength - rope.low_freq_factor) /
-                       (rope.high_freq_factor - rope.low_freq_factor);
-  return (1 - blend) * frequency / rope.factor + blend * frequency;
-}
-
 double frequency_of(const RopeSpec& rope, int32_t head_dim, size_t pair,
                     std::span<const float> divisors) {
   const double frequency = exact_inverse_power(rope.base, 2 * static_cast<int32_t>(pair), head_dim);
   if (!divisors.empty()) return frequency / static_cast<double>(divisors[pair]);
-  switch (rope.scaling) {
-    case RopeScaling::none:
-      return frequency;
-    case RopeScaling::linear:
-      return frequency / rope.factor;
-    case RopeScaling::llama3:
-      return llama3_scaled(frequency, rope);
-  }
-  return frequency;
+  return scaled_frequency(frequency, rope);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Runs the phases of a step on a fixed set of threads: fork, chunks, join, some 150 times in a few
+// Runs the phases of a step on a fixed set of threads: fork, chunks, join, some 200 times in a few
 // milliseconds. Owner: one Partition; its thread is one of the pool's. Idle workers sleep.
 //
 // Chunks are claimed from one atomic word, so a thread that a busy neighbour keeps off its core

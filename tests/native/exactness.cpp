@@ -128,9 +128,7 @@ class CapriciousRun {
       r.computed += total - piece.n_draft;
     }
     last_slices_.assign(running_.size(), -1);
-    if (parts.empty()) {
-      return;
-    }
+    if (parts.empty()) return;
     const StepPlan plan = driver_.seal();
     const StepOutput output = must(driver_.submit(plan));
     for (size_t i = 0; i < parts.size(); ++i) {
