@@ -1,5 +1,6 @@
 #include "model/native/native_partition.h"
 
+#include <array>
 #include <bit>
 #include <chrono>
 #include <string>
@@ -170,13 +171,29 @@ Result<void> NativePartition::compute_rows(const StepPlan& plan, Duration timeou
     const auto computed = Clock::now();
     const int32_t first = tiling.first(tile);
     const int32_t end = tile + count < tiling.count ? tiling.first(tile + count) : tiling.rows;
-    answer_.take(*pool_, plan, head_, first, end - first);
+    answer_rows(plan, first, end - first);
     output_.phase_us[2] += us(computed - at);
     at = Clock::now();
     output_.phase_us[3] += us(at - computed);
     tile += count;
   }
   return {};
+}
+
+void NativePartition::answer_rows(const StepPlan& plan, int32_t first, int32_t count) {
+  std::array<Largest, Head::kRowsMax> largest;
+  for (int32_t row = 0; row < count; ++row) largest[static_cast<size_t>(row)] = head_.best(row);
+  const LogitRows rows{.logits = head_.logits(0).data(),
+                       .stride = head_.stride(),
+                       .first = first,
+                       .largest = std::span(largest).first(static_cast<size_t>(count))};
+  const StepAnswer::Jobs jobs = answer_.take(plan, rows);
+  const auto run = [&](int job, int thread) { answer_.run(plan, rows, job, thread); };
+  if (jobs.costly) {
+    pool_->run(jobs.count, run);
+  } else {
+    for (int job = 0; job < jobs.count; ++job) run(job, 0);
+  }
 }
 
 Result<void> NativePartition::export_block(BlockId block, BlockImage& image) {
