@@ -98,7 +98,8 @@ Result<Capabilities> NativePartition::load(const WeightSource& weights, const Mo
   const KvLayout layout{.format = budget.kv_type == KvType::int8 ? KvFormat::int8 : KvFormat::f16,
                         .head_dim = spec.head_dim,
                         .kv_heads = spec.n_kv_heads,
-                        .blocks = budget.kv_blocks};
+                        .blocks = budget.kv_blocks,
+                        .layers = spec.n_layers};
   auto decoder = Decoder::make(weights, spec, budget, layout, matmul, kernels, *pool_);
   if (!decoder) return std::unexpected(decoder.error());
   decoder_ = std::move(*decoder);
