@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <netdb.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -24,6 +23,7 @@
 
 #include "config/check.h"
 #include "net/certs.h"
+#include "net/link_address.h"
 #include "net/link_connection.h"
 #include "net/listener.h"
 #include "net/unix_socket.h"
@@ -42,29 +42,6 @@ Time steady() {
 enum class Source : uint64_t { wake, listener, door, remote, local };
 constexpr int kKindBits = 3;
 uint64_t tag(Source kind, uint64_t id) { return id << kKindBits | static_cast<uint64_t>(kind); }
-
-std::vector<LinkAddress> addresses_of(const HostPort& to, int flags) {
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV | flags;
-  std::vector<LinkAddress> out;
-  if (::getaddrinfo(to.host.c_str(), std::to_string(to.port).c_str(), &hints, &found) != 0)
-    return out;
-  for (const addrinfo* at = found; at && out.size() < kLinkAddressesMax; at = at->ai_next) {
-    LinkAddress& one = out.emplace_back();
-    std::memcpy(&one.bytes, at->ai_addr, at->ai_addrlen);
-    one.size = at->ai_addrlen;
-  }
-  ::freeaddrinfo(found);
-  return out;
-}
-
-std::string text_of(const sockaddr_storage& address, socklen_t size) {
-  char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
-  ::getnameinfo(reinterpret_cast<const sockaddr*>(&address), size, host, sizeof host, port,
-                sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
-  return fmt::format("{}:{}", host, port);
-}
 
 /// Inode and time of the last change of each certificate file; zeros where there is none.
 using FileStamps = std::array<std::array<int64_t, 3>, 3>;
@@ -317,16 +294,16 @@ void LinkLoop::pause_accepting() {
 
 void LinkLoop::accept_remote() {
   for (size_t i = 0; i < kLinkUnauthenticatedMax; ++i) {
-    sockaddr_storage from{};
-    socklen_t size = sizeof from;
-    const int fd = ::accept4(config_.listener, reinterpret_cast<sockaddr*>(&from), &size,
+    LinkAddress from;
+    from.size = sizeof from.bytes;
+    const int fd = ::accept4(config_.listener, reinterpret_cast<sockaddr*>(&from.bytes), &from.size,
                              SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
         pause_accepting();
       return;
     }
-    auto connection = LinkConnection::accept(tls(), fd, text_of(from, size));
+    auto connection = LinkConnection::accept(tls(), fd, text_of(from));
     if (connections_.size() >= kLinkStreamsMax) {
       count(*connection, LinkRefusal::too_many_streams);
       continue;
@@ -369,14 +346,14 @@ uint64_t LinkLoop::add(std::unique_ptr<LinkConnection> connection, Duration with
 void LinkLoop::resolve(uint64_t id, const LinkDoor& door) {
   const auto peer = std::ranges::find(config_.ways.peers, door.node, &LinkPeer::node);
   // Addresses in digits need no resolver; names may take seconds, and wait on its thread.
-  auto addresses = addresses_of(peer->address, AI_NUMERICHOST);
+  auto addresses = addresses_in_digits(peer->address);
   if (!addresses.empty()) {
     connections_.at(id)->dial(std::move(addresses));
     serve(id);
     return;
   }
   const bool taken = resolver_.offer([this, id, to = peer->address] {
-    auto found = addresses_of(to, 0);
+    auto found = look_up_addresses(to);
     {
       const std::lock_guard lock(mutex_);
       resolved_.emplace_back(id, std::move(found));

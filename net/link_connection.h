@@ -2,24 +2,17 @@
 // both sockets. Driven by the loop of net/link.cpp, its only caller: events in, then turn().
 #pragma once
 
-#include <netinet/in.h>
-
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "net/link.h"
+#include "net/link_address.h"
 #include "net/link_preamble.h"
 #include "net/link_splice.h"
 
 namespace troupe {
-
-/// An address to dial, as getaddrinfo found it.
-struct LinkAddress {
-  sockaddr_storage bytes{};
-  socklen_t size = 0;
-};
 
 class LinkConnection {
  public:
