@@ -24,9 +24,9 @@ class alignas(64) FutexBell {
   /// Ends what ready() began without sleep.
   void stay() { waiting_.store(0, std::memory_order_relaxed); }
 
-  /// Costs one load when nobody waits.
+  /// Costs one load when nobody waits, and one of several ringers a system call.
   void ring() {
-    if (waiting_.load() != 0) ring_always();
+    if (waiting_.load() != 0 && waiting_.exchange(0) != 0) ring_always();
   }
   void ring_always();
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "config/check.h"
 #include "config/limits.h"
@@ -77,10 +78,9 @@ Result<size_t> ShmMesh::read(int rank, std::span<std::byte> into) {
     const size_t piece = std::min({into.size() - read, *available, size_t{kShmPieceBytes}});
     if (piece == 0) break;
     from.in->copy(from.taken, into.subspan(read, piece));
-    from.taken += piece;
     read += piece;
-    from.in->release(from.taken);
-    from.bell->ring();
+    const uint64_t before = std::exchange(from.taken, from.taken + piece);
+    if (from.in->release(before, from.taken)) from.bell->ring();
   }
   return read;
 }
@@ -89,14 +89,14 @@ bool ShmMesh::over() const { return control_.aborted.load() != 0 || control_.fau
 
 bool ShmMesh::may_go_on(const Interest& interest) const {
   if (over()) return true;
-  // Counters that make no sense are an end of the wait too: read() and write() say so.
   for (const int r : interest.readable) {
     const Peer& from = peers_[static_cast<size_t>(r)];
+    // Counters that make no sense end the wait too: read() says so.
     if (from.in->available(from.taken) != size_t{0}) return true;
   }
   for (const int r : interest.writable) {
     const Peer& to = peers_[static_cast<size_t>(r)];
-    if (to.out->room(to.staged) != size_t{0}) return true;
+    if (to.out->has_room(to.staged)) return true;
   }
   return false;
 }

@@ -23,6 +23,8 @@ class ShmRing {
   }
   /// Copies to the place of byte number `staged`; they must fit.
   void put(uint64_t staged, std::span<const std::byte> bytes);
+  /// Worth waking the writer for: with less it would be woken for every piece.
+  bool has_room(uint64_t staged) const { return staged - taken_.load() <= kShmRingBytes / 2; }
   /// The reader may take all before byte number `staged`.
   void publish(uint64_t staged) { written_.store(staged); }
 
@@ -33,8 +35,13 @@ class ShmRing {
     return static_cast<size_t>(written - taken);
   }
   void copy(uint64_t taken, std::span<std::byte> into) const;
-  /// The writer may overwrite all before byte number `taken`.
-  void release(uint64_t taken) { taken_.store(taken); }
+  /// The writer may overwrite all before byte number `taken`, which was `before`. True when that
+  /// made has_room() true.
+  bool release(uint64_t before, uint64_t taken) {
+    taken_.store(taken);
+    const uint64_t written = written_.load();
+    return written - before > kShmRingBytes / 2 && written - taken <= kShmRingBytes / 2;
+  }
 
  private:
   alignas(64) std::atomic<uint64_t> written_ = 0;  ///< bytes ever published
