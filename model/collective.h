@@ -52,8 +52,8 @@ class Collective {
   /// the receiver to take it, so two ranks that send to each other first may meet their deadline.
   virtual Result<void> send(Buffer data, int peer, CallTag tag) = 0;
   virtual Result<void> recv(Buffer data, int peer, CallTag tag) = 0;
-  /// From any thread; calls of `generation` in flight return ErrorCode::aborted within 100 ms, later
-  /// ones at once. An older generation than this collective's is ignored.
+  /// From any thread; calls of `generation` in flight return ErrorCode::aborted within 100 ms,
+  /// later ones at once. An older generation than this collective's is ignored.
   virtual void abort(uint32_t generation) noexcept = 0;
   /// The same plane among some of its ranks (ascending, this one included; else null): member i is
   /// rank i there. For the tensor ranks of one pipeline stage. Shares the channels and the end with

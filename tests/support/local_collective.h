@@ -33,8 +33,8 @@ class LocalPlane {
 
   LocalPlane(int ranks, uint32_t generation)
       : generation_(generation),
-        queues_(static_cast<size_t>(ranks), std::vector<std::deque<Message>>(
-                                                static_cast<size_t>(ranks))) {}
+        queues_(static_cast<size_t>(ranks),
+                std::vector<std::deque<Message>>(static_cast<size_t>(ranks))) {}
 
   uint32_t generation() const { return generation_; }
 
@@ -195,10 +195,10 @@ class LocalCollective final : public Collective {
 
   Result<void> check(CallTag tag) {
     if (tag.generation != plane_->generation())
-      return plane_->end(ErrorCode::invalid_argument,
-                         "a call of generation " + std::to_string(tag.generation) +
-                             " came to the collective of generation " +
-                             std::to_string(plane_->generation()));
+      return plane_->end(ErrorCode::invalid_argument, "a call of generation " +
+                                                          std::to_string(tag.generation) +
+                                                          " came to the collective of generation " +
+                                                          std::to_string(plane_->generation()));
     if (tag.deadline <= Duration::zero() || tag.deadline > kCollectiveDeadlineMax)
       return plane_->end(ErrorCode::invalid_argument,
                          "a call needs a deadline above 0 and at most kCollectiveDeadlineMax");
@@ -224,9 +224,9 @@ class LocalCollective final : public Collective {
 
   Result<void> take(int from, const std::string& call, std::span<std::byte> into, CallTag tag,
                     std::chrono::steady_clock::time_point until) {
-    auto got = plane_->take(members_[static_cast<size_t>(from)],
-                            members_[static_cast<size_t>(own_)], name(call, into.size(), tag),
-                            until);
+    auto got =
+        plane_->take(members_[static_cast<size_t>(from)], members_[static_cast<size_t>(own_)],
+                     name(call, into.size(), tag), until);
     if (!got) return std::unexpected(std::move(got.error()));
     if (!into.empty()) std::memcpy(into.data(), got->data(), into.size());
     return {};
