@@ -62,9 +62,10 @@ Result<void> MeshCollective::all_gather_v(std::span<const std::byte> mine, std::
   }
   if (counts.size() != members_.size() || offset != all.size() ||
       mine.size() != counts[static_cast<size_t>(own_)])
-    return refuse(fmt::format("all_gather_v got {} counts for {} ranks, {} bytes for all and {} of "
-                              "its own; counts must fit the ranks and the buffers",
-                              counts.size(), size(), all.size(), mine.size()));
+    return refuse(
+        fmt::format("all_gather_v got {} counts for {} ranks, {} bytes for all and {} of "
+                    "its own; counts must fit the ranks and the buffers",
+                    counts.size(), size(), all.size(), mine.size()));
   std::byte* const place = parts_[static_cast<size_t>(own_)].data();
   if (!mine.empty() && place != mine.data()) std::memcpy(place, mine.data(), mine.size());
   if (size() == 2 || all.size() <= exchange_->direct_bytes_max()) return gather_directly(mine);
@@ -95,8 +96,7 @@ Result<void> MeshCollective::gather_in_ring() {
 }
 
 Result<void> MeshCollective::all_reduce(Buffer data, CallTag tag) {
-  if (auto started =
-          exchange_->start(tag, CallKind::all_reduce, static_cast<int>(data.type));
+  if (auto started = exchange_->start(tag, CallKind::all_reduce, static_cast<int>(data.type));
       !started)
     return started;
   if (data.type != ElementType::f32)
@@ -161,8 +161,8 @@ Result<void> MeshCollective::reduce_in_parts(std::span<std::byte> block) {
 Result<void> MeshCollective::broadcast(Buffer data, int root, CallTag tag) {
   if (auto started = exchange_->start(tag, CallKind::broadcast, root); !started) return started;
   if (root < 0 || root >= size())
-    return refuse(fmt::format("rank {} can't be the root among {} ranks; give one of them", root,
-                              size()));
+    return refuse(
+        fmt::format("rank {} can't be the root among {} ranks; give one of them", root, size()));
   outs_.clear();
   ins_.clear();
   if (root != own_) ins_.push_back({member(root), data.bytes});
@@ -174,8 +174,8 @@ Result<void> MeshCollective::broadcast(Buffer data, int root, CallTag tag) {
 Result<void> MeshCollective::send(Buffer data, int peer, CallTag tag) {
   if (auto started = exchange_->start(tag, CallKind::send); !started) return started;
   if (peer < 0 || peer >= size() || peer == own_)
-    return refuse(fmt::format("rank {} can't send to rank {} of {}; give another rank", own_, peer,
-                              size()));
+    return refuse(
+        fmt::format("rank {} can't send to rank {} of {}; give another rank", own_, peer, size()));
   const RankExchange::Out out{member(peer), data.bytes};
   return exchange_->run({&out, 1}, {});
 }

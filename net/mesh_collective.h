@@ -1,6 +1,6 @@
 // The Collective's calls as rounds of a RankExchange. Small gathers go directly from each rank to
-// each other one; large ones in a ring where cables are shared. Sums: the ranks' values of one place
-// are always added in rank order by whoever adds them, so all get the same bits.
+// each other one; large ones in a ring where cables are shared. Sums: the ranks' values of one
+// place are always added in rank order by whoever adds them, so all get the same bits.
 #pragma once
 
 #include <cstddef>

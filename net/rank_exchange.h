@@ -1,6 +1,6 @@
 // Moves the messages of one call over a PipeMesh: all directions at once, so that no order of ranks
-// can lock up, under one deadline. Frames are checked against what this rank awaits before a byte of
-// theirs is used. One thread, except abort(). After an error it stays ended.
+// can lock up, under one deadline. Frames are checked against what this rank awaits before a byte
+// of theirs is used. One thread, except abort(). After an error it stays ended.
 #pragma once
 
 #include <cstdint>

@@ -9,10 +9,11 @@ namespace troupe {
 
 Result<std::unique_ptr<Collective>> make_shm_collective(std::shared_ptr<ShmMap> map, int rank) {
   if (rank < 0 || rank >= map->ranks())
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("the shared memory is for ranks 0 to {}, not for rank {}; pass each rank "
-                            "the memory of its own group",
-                            map->ranks() - 1, rank));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("the shared memory is for ranks 0 to {}, not for rank {}; pass each rank "
+                    "the memory of its own group",
+                    map->ranks() - 1, rank));
   const uint32_t generation = map->generation();
   auto mesh = std::make_unique<ShmMesh>(std::move(map), rank);
   return std::make_unique<MeshCollective>(

@@ -1,4 +1,5 @@
-// The Collective of ranks under one supervisor: shared memory, no system call while ranks are awake.
+// The Collective of ranks under one supervisor: shared memory, no system call while ranks are
+// awake.
 //
 //   supervisor: map = ShmMap::create(ranks, generation); pass map->descriptor() to each rank over
 //               its lifeline; set_abort(*map, generation) when one dies or the generation ends

@@ -24,16 +24,18 @@ size_t map_bytes(uint32_t ranks) {
 }
 
 std::byte* map(int descriptor, size_t bytes) {
-  void* base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, descriptor, 0);
+  void* base =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, descriptor, 0);
   return base == MAP_FAILED ? nullptr : static_cast<std::byte*>(base);
 }
 
 std::unexpected<Error> no_memory(size_t bytes) {
   const int error = errno;
-  return fail(ErrorCode::unavailable,
-              fmt::format("{} KiB of shared memory for a group's ranks can't be had ({}); free memory "
-                          "or spread the group over more hosts",
-                          bytes / 1024, std::strerror(error)));
+  return fail(
+      ErrorCode::unavailable,
+      fmt::format("{} KiB of shared memory for a group's ranks can't be had ({}); free memory "
+                  "or spread the group over more hosts",
+                  bytes / 1024, std::strerror(error)));
 }
 
 std::unexpected<Error> foreign() {

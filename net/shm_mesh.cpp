@@ -129,8 +129,7 @@ Result<void> ShmMesh::check() {
                 fmt::format("generation {} was aborted; start another one", map_->generation()));
   if (control_.fault.load() != 2) return {};
   const size_t length = std::min<size_t>(control_.fault_length, kCollectiveTextBytesMax);
-  return std::unexpected(
-      fault_from(control_.fault_code, std::string(control_.fault_text, length)));
+  return std::unexpected(fault_from(control_.fault_code, std::string(control_.fault_text, length)));
 }
 
 void ShmMesh::end(const Error& reason, std::span<const char>) noexcept {

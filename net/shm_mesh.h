@@ -1,5 +1,5 @@
-// PipeMesh over the shared memory of ranks under one supervisor. Waits by looking for kShmSpin, then
-// asleep on the rank's bell. Owner: one RankExchange; one thread, except abort().
+// PipeMesh over the shared memory of ranks under one supervisor. Waits by looking for kShmSpin,
+// then asleep on the rank's bell. Owner: one RankExchange; one thread, except abort().
 #pragma once
 
 #include <cstdint>

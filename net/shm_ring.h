@@ -1,5 +1,6 @@
 // Bytes from one rank to another one of its host: a ring in shared memory with one writer and one
-// reader. Zeroed memory is an empty ring. Counters that the other side wrote are checked before use.
+// reader. Zeroed memory is an empty ring. Counters that the other side wrote are checked before
+// use.
 #pragma once
 
 #include <atomic>

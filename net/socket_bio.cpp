@@ -12,9 +12,7 @@ namespace troupe {
 
 namespace {
 
-int socket_of(BIO* bio) {
-  return static_cast<int>(reinterpret_cast<intptr_t>(BIO_get_data(bio)));
-}
+int socket_of(BIO* bio) { return static_cast<int>(reinterpret_cast<intptr_t>(BIO_get_data(bio))); }
 
 int result_of(BIO* bio, ssize_t moved, int retry_flag) {
   BIO_clear_retry_flags(bio);

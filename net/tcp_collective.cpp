@@ -11,8 +11,8 @@ Result<std::unique_ptr<Collective>> form_tcp_collective(const TcpGroup& group,
                                                         Duration allowed) {
   auto pipes = connect_ranks(group, std::move(listener), *stop, allowed);
   if (!pipes) return std::unexpected(std::move(pipes.error()));
-  auto mesh = std::make_unique<TcpMesh>(group.rank, group.generation, std::move(*pipes),
-                                        std::move(stop));
+  auto mesh =
+      std::make_unique<TcpMesh>(group.rank, group.generation, std::move(*pipes), std::move(stop));
   return std::make_unique<MeshCollective>(
       std::make_shared<RankExchange>(std::move(mesh), group.generation));
 }

@@ -35,9 +35,9 @@ Result<Address> numeric(const HostPort& where) {
   // A name would be asked of a server for as long as it takes.
   hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
   if (::getaddrinfo(where.host.c_str(), std::to_string(where.port).c_str(), &hints, &found) != 0)
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{} is no IP address and port of a rank; announce one",
-                            to_string(where)));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("{} is no IP address and port of a rank; announce one", to_string(where)));
   Address address;
   std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
   address.size = found->ai_addrlen;
@@ -74,8 +74,8 @@ class Formation {
     while (connected() + 1 < pipes_.size()) {
       const Instant now = Clock::now();
       if (stop_.raised())
-        return fail(ErrorCode::aborted, fmt::format("generation {} was aborted; start another one",
-                                                    group_.generation));
+        return fail(ErrorCode::aborted,
+                    fmt::format("generation {} was aborted; start another one", group_.generation));
       if (now >= until) return missing(allowed);
       for (Dial& dial : dials_)
         if (!dial.under_way && !pipe(dial.rank) && dial.next <= now) start(dial, now);
@@ -101,8 +101,8 @@ class Formation {
   }
 
   void start(Dial& dial, Instant now) {
-    FileDescriptor socket(::socket(dial.address.storage.ss_family,
-                                   SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    FileDescriptor socket(
+        ::socket(dial.address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     const auto* to = reinterpret_cast<const sockaddr*>(&dial.address.storage);
     if (!socket || (::connect(socket.get(), to, dial.address.size) != 0 && errno != EINPROGRESS)) {
       put_off(dial, std::strerror(errno));
@@ -145,7 +145,8 @@ class Formation {
         if (errno == EMFILE || errno == ENFILE) drop_oldest_stranger();
         return;
       }
-      const auto strangers = std::ranges::count(handshakes_, TlsRole::listener, &RankHandshake::role);
+      const auto strangers =
+          std::ranges::count(handshakes_, TlsRole::listener, &RankHandshake::role);
       if (static_cast<size_t>(strangers) >= kTcpUnauthenticatedMax) drop_oldest_stranger();
       handshakes_.push_back(RankHandshake::accepted(tls_, std::move(socket), introduction(0),
                                                     Clock::now() + kTcpHandshakeTimeout));
@@ -153,8 +154,7 @@ class Formation {
   }
 
   void drop_oldest_stranger() {
-    const auto oldest =
-        std::ranges::find(handshakes_, TlsRole::listener, &RankHandshake::role);
+    const auto oldest = std::ranges::find(handshakes_, TlsRole::listener, &RankHandshake::role);
     if (oldest != handshakes_.end()) handshakes_.erase(oldest);
   }
 
@@ -180,8 +180,8 @@ class Formation {
     std::string who;
     for (int r = 0; r < static_cast<int>(pipes_.size()); ++r) {
       if (r == group_.rank || pipe(r)) continue;
-      const std::string why = r < group_.rank ? dials_[static_cast<size_t>(r)].last
-                                              : std::string("it did not dial");
+      const std::string why =
+          r < group_.rank ? dials_[static_cast<size_t>(r)].last : std::string("it did not dial");
       who += fmt::format("{}rank {} at {} ({})", who.empty() ? "" : ", ", r,
                          to_string(group_.addresses[static_cast<size_t>(r)]), why);
     }
@@ -196,15 +196,14 @@ class Formation {
   FileDescriptor listener_;
   const StopSignal& stop_;
   std::vector<std::optional<TlsPipe>> pipes_;
-  std::vector<Dial> dials_;  ///< by rank
+  std::vector<Dial> dials_;                ///< by rank
   std::vector<RankHandshake> handshakes_;  ///< oldest first
   std::vector<pollfd> polled_;
 };
 
 }  // namespace
 
-Result<FileDescriptor> listen_for_ranks(const std::string& host, PortRange ports,
-                                        HostPort& bound) {
+Result<FileDescriptor> listen_for_ranks(const std::string& host, PortRange ports, HostPort& bound) {
   for (uint32_t port = ports.first; port <= ports.last; ++port) {
     auto listener = listen_tcp({host, static_cast<uint16_t>(port)});
     if (listener) {
@@ -214,9 +213,10 @@ Result<FileDescriptor> listen_for_ranks(const std::string& host, PortRange ports
     if (listener.error().code != ErrorCode::conflict)
       return std::unexpected(std::move(listener.error()));
   }
-  return fail(ErrorCode::conflict,
-              fmt::format("all data ports {}-{} of {} are in use; give the node a larger data_ports",
-                          ports.first, ports.last, host));
+  return fail(
+      ErrorCode::conflict,
+      fmt::format("all data ports {}-{} of {} are in use; give the node a larger data_ports",
+                  ports.first, ports.last, host));
 }
 
 Result<std::vector<std::optional<TlsPipe>>> connect_ranks(const TcpGroup& group,
@@ -226,10 +226,11 @@ Result<std::vector<std::optional<TlsPipe>>> connect_ranks(const TcpGroup& group,
   const size_t ranks = group.addresses.size();
   if (ranks < 2 || ranks > kCollectiveRanksMax || group.rank < 0 ||
       static_cast<size_t>(group.rank) >= ranks)
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("rank {} of {} ranks can't form a group; give 2 to {} addresses and one "
-                            "of their ranks",
-                            group.rank, ranks, kCollectiveRanksMax));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("rank {} of {} ranks can't form a group; give 2 to {} addresses and one "
+                    "of their ranks",
+                    group.rank, ranks, kCollectiveRanksMax));
   return Formation(group, std::move(listener), stop).run(allowed);
 }
 

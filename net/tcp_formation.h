@@ -34,10 +34,10 @@ struct TcpGroup {
 Result<FileDescriptor> listen_for_ranks(const std::string& host, PortRange ports, HostPort& bound);
 
 /// Pipes by rank, the own one empty. deadline_exceeded names the ranks that are missing and why;
-/// aborted when `stop` was raised; invalid_argument for addresses that are none. Closes the listener.
+/// aborted when `stop` was raised; invalid_argument for addresses that are none. Closes the
+/// listener.
 Result<std::vector<std::optional<TlsPipe>>> connect_ranks(const TcpGroup& group,
                                                           FileDescriptor listener,
-                                                          const StopSignal& stop,
-                                                          Duration allowed);
+                                                          const StopSignal& stop, Duration allowed);
 
 }  // namespace troupe

@@ -75,8 +75,7 @@ Result<void> TcpMesh::check() {
 }
 
 void TcpMesh::end(const Error& reason, std::span<const char> between) noexcept {
-  const std::string_view text =
-      std::string_view(reason.message).substr(0, kCollectiveTextBytesMax);
+  const std::string_view text = std::string_view(reason.message).substr(0, kCollectiveTextBytesMax);
   const FrameHeader header{.generation = generation_,
                            .kind = CallKind::fault,
                            .detail = static_cast<uint16_t>(reason.code),

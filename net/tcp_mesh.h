@@ -1,5 +1,5 @@
-// PipeMesh over one TLS connection to each other rank. Waits in poll(). Owner: one RankExchange; one
-// thread, except abort().
+// PipeMesh over one TLS connection to each other rank. Waits in poll(). Owner: one RankExchange;
+// one thread, except abort().
 #pragma once
 
 #include <poll.h>

@@ -78,7 +78,8 @@ bool TlsPipe::only_waits(int error) {
   if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return true;
   if (error == SSL_ERROR_SYSCALL && system != 0)
     ending_ = std::strerror(system);
-  else if (error == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_error()) != SSL_R_UNEXPECTED_EOF_WHILE_READING)
+  else if (error == SSL_ERROR_SSL &&
+           ERR_GET_REASON(ERR_peek_error()) != SSL_R_UNEXPECTED_EOF_WHILE_READING)
     ending_ = "not the bytes of this connection";
   else
     ending_ = "closed";

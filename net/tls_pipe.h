@@ -1,5 +1,5 @@
-// One authenticated TLS connection to another rank, non-blocking. Small writes are gathered into one
-// record until flush(). Owner: TcpMesh, one thread. Holds at most one record of unsent bytes.
+// One authenticated TLS connection to another rank, non-blocking. Small writes are gathered into
+// one record until flush(). Owner: TcpMesh, one thread. Holds at most one record of unsent bytes.
 #pragma once
 
 #include <cstddef>
