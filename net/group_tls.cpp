@@ -72,8 +72,6 @@ GroupTls::GroupTls(const std::string& group, uint32_t generation, const GroupKey
   // One receive call for several records.
   SSL_CTX_set_read_ahead(context_, 1);
   SSL_CTX_set_default_read_buffer_len(context_, 4 * kTcpRecordBytes);
-  // A server that answers with a certificate instead of the key: there is none to trust.
-  SSL_CTX_set_verify(context_, SSL_VERIFY_PEER, nullptr);
   SSL_CTX_set_app_data(context_, this);
   SSL_CTX_set_psk_use_session_callback(context_, &Callbacks::offer);
   SSL_CTX_set_psk_find_session_callback(context_, &Callbacks::find);
@@ -96,10 +94,13 @@ SslPointer GroupTls::connection(int socket, TlsRole role) const {
   TROUPE_CHECK(ssl != nullptr);
   BIO* bio = socket_bio(socket);
   SSL_set_bio(ssl.get(), bio, bio);
-  if (role == TlsRole::dialler)
-    SSL_set_connect_state(ssl.get());
-  else
+  if (role == TlsRole::listener) {
     SSL_set_accept_state(ssl.get());
+  } else {
+    SSL_set_connect_state(ssl.get());
+    // Who answers with a certificate instead of the key: there is none to trust.
+    SSL_set_verify(ssl.get(), SSL_VERIFY_PEER, nullptr);
+  }
   return ssl;
 }
 
