@@ -1,6 +1,7 @@
 // Every kind of call with every kind of size, on every plane, against what the seed foretells.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <thread>
 #include <vector>
