@@ -29,6 +29,9 @@ inline constexpr size_t kHttpConnectionsPerAddressMax = 1'024;
 /// Pipelined bytes of one connection; then TCP pushes back.
 inline constexpr size_t kHttpReadAheadBytesMax = 64 * kKiB;
 inline constexpr Duration kHttpTick = 100ms;  ///< how exactly timeouts of connections are kept
+/// How long the io thread looks for a next request before it sleeps: a client's turn-around on one
+/// host, some wake-ups long; at most this much of a core is spent after each answer.
+inline constexpr Duration kHttpSpin = 50us;
 /// For a client to read its last answer before a reset could destroy it.
 inline constexpr Duration kHttpLinger = 2s;
 /// Refused connections that are told so at a time; more are just closed.
