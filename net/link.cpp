@@ -12,7 +12,6 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -201,11 +200,6 @@ void LinkLoop::listen(int operation) {
 }
 
 void LinkLoop::run() {
-  // OpenSSL writes without MSG_NOSIGNAL; a peer that has gone must not end the process.
-  sigset_t broken_pipe;
-  ::sigemptyset(&broken_pipe);
-  ::sigaddset(&broken_pipe, SIGPIPE);
-  ::pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
   std::array<epoll_event, 128> events;
   while (!stopping_.load()) {
     const int count =

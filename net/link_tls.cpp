@@ -10,6 +10,7 @@
 #include "config/limits.h"
 #include "net/link_preamble.h"
 #include "net/openssl_types.h"
+#include "net/socket_bio.h"
 
 namespace troupe {
 
@@ -174,7 +175,9 @@ std::string LinkTls::node_of(const x509_st* certificate) const {
 
 LinkSession::LinkSession(std::shared_ptr<const LinkTls> tls, int socket)
     : tls_(std::move(tls)), ssl_(SSL_new(tls_->native())) {
-  TROUPE_CHECK(ssl_ && SSL_set_fd(ssl_, socket) == 1);
+  TROUPE_CHECK(ssl_ != nullptr);
+  BIO* bio = socket_bio(socket);
+  SSL_set_bio(ssl_, bio, bio);
 }
 
 std::unique_ptr<LinkSession> LinkSession::accept(std::shared_ptr<const LinkTls> tls, int socket) {
