@@ -190,6 +190,7 @@ inline constexpr int kNodeCertificateDays = 90;
 inline constexpr int kCertificateDaysMax = 3'650;
 inline constexpr Duration kCertificateBackdate = 3600s;  ///< for nodes whose clocks are late
 inline constexpr size_t kCertificateHostsMax = 32;       ///< further names in one certificate
+
 // -- collectives
 // -----------------------------------------------------------------------------------------------
 inline constexpr int kCollectiveRanksMax = 64;  ///< of one group: tables are per pair of ranks
