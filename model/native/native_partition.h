@@ -30,7 +30,7 @@ class NativePartition final : public Partition {
 
  private:
   Result<void> run(const StepPlan& plan, Duration timeout);
-  Result<void> compute_rows(const StepPlan& plan, Duration timeout);
+  void list_rows(const StepPlan& plan);
   /// Of the rows whose logits the head has just computed.
   void answer_rows(const StepPlan& plan, int32_t first, int32_t count);
 
