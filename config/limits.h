@@ -228,10 +228,7 @@ struct Limits {
   bool operator==(const Limits&) const = default;
 
   /// A detection or deadline constant under this timing_scale.
-  Duration scaled(Duration d) const {
-    return std::chrono::duration_cast<Duration>(
-        std::chrono::duration<double, std::nano>(static_cast<double>(d.count()) * timing_scale));
-  }
+  Duration scaled(Duration d) const { return troupe::scaled(d, timing_scale); }
 };
 
 }  // namespace troupe
