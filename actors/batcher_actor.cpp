@@ -44,10 +44,8 @@ caf::behavior BatcherActor::make_behavior() {
         delayed_send(this, kStatusInterval, status_atom::value);
       },
       [this](second_atom) {
-        const Time now = now_of(this);
         BatcherReport report{
-            {setup_.id, Role::batcher, 0, "", mailbox().size(), second_.lateness(), {}},
-            machine_.status(now)};
+            {setup_.id, Role::batcher, 0, "", mailbox().size(), second_.lateness(), {}}, status()};
         report.actor.last_step_age = report.status.last_step_age;
         send(setup_.shard, local(std::move(report)));
         second_.arm();
@@ -58,7 +56,7 @@ caf::behavior BatcherActor::make_behavior() {
 void BatcherActor::on_bytes(const WireBytes& bytes) {
   auto envelope = decode(bytes);
   if (!envelope) {
-    ++dropped_;
+    drop(GroupDrop::damaged);
     log_event(LogLevel::warning, "message dropped", {{"why", envelope.error().message}});
     return;
   }
@@ -69,7 +67,7 @@ void BatcherActor::on_bytes(const WireBytes& bytes) {
   auto router = routers_.find(envelope->sender);
   if (router == routers_.end() ||
       caf::actor_cast<caf::strong_actor_ptr>(router->second) != current_sender()) {
-    ++dropped_;
+    drop(GroupDrop::not_accepted);
     return;
   }
   if (auto* enqueue = std::get_if<Enqueue>(&envelope->message)) {
@@ -88,10 +86,9 @@ void BatcherActor::on_bytes(const WireBytes& bytes) {
     send(router->second, wire(setup_.incarnation, std::move(chunk)));
     // With the last chunk the router's link is up. What it was told before that it could not use,
     // and the next round of statuses is a while away.
-    if (at + size == setup_.bundle.size())
-      send(router->second, wire(setup_.incarnation, machine_.status(now_of(this))));
+    if (at + size == setup_.bundle.size()) send(router->second, wire(setup_.incarnation, status()));
   } else {
-    ++dropped_;
+    drop(GroupDrop::unexpected);
   }
 }
 
@@ -115,7 +112,7 @@ void BatcherActor::on_hello(const Hello& hello) {
   }
   monitor(peer);
   routers_[hello.incarnation] = peer;
-  send(peer, wire(setup_.incarnation, machine_.status(now_of(this))));
+  send(peer, wire(setup_.incarnation, status()));
 }
 
 void BatcherActor::feed(const BatcherInput& input) {
@@ -146,13 +143,19 @@ void BatcherActor::perform(BatcherEffect& effect) {
     setup_.lane->abort();
     send(setup_.shard, local(std::move(fault->fault)));
   } else if (std::get_if<batcher_out::Drop>(&effect)) {
-    ++dropped_;
+    drop(GroupDrop::stale);
   }
+}
+
+GroupStatus BatcherActor::status() {
+  GroupStatus status = machine_.status(now_of(this));
+  status.dropped = dropped_;
+  return status;
 }
 
 void BatcherActor::send_status() {
   if (routers_.empty()) return;
-  const WireBytes bytes = wire(setup_.incarnation, machine_.status(now_of(this)));
+  const WireBytes bytes = wire(setup_.incarnation, status());
   for (const auto& [id, router] : routers_) send(router, bytes);
 }
 

@@ -114,6 +114,7 @@ void put(wire::GroupStatus* to, const GroupStatus& from) {
   for (uint64_t us : from.phase_us) to->add_phase_us(us);
   to->set_prompt_rows(from.prompt_rows);
   to->set_draining(from.draining);
+  for (uint64_t count : from.dropped) to->add_dropped(count);
 }
 GroupStatus take(const wire::GroupStatus& from) {
   GroupStatus to;
@@ -138,6 +139,8 @@ GroupStatus take(const wire::GroupStatus& from) {
   std::copy_n(from.phase_us().begin(), phases, to.phase_us.begin());
   to.prompt_rows = from.prompt_rows();
   to.draining = from.draining();
+  const auto drops = std::min(to.dropped.size(), static_cast<size_t>(from.dropped_size()));
+  std::copy_n(from.dropped().begin(), drops, to.dropped.begin());
   return to;
 }
 
