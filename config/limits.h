@@ -45,7 +45,11 @@ inline constexpr int kJsonDepthMax = 64;
 
 // -- request
 // ----------------------------------------------------------------------------------------------
-inline constexpr int kChoicesMax = 16;              ///< n
+inline constexpr int kChoicesMax = 16;  ///< n
+/// In one completion request; evaluation tools send batches of so many.
+inline constexpr size_t kPromptsMax = 128;
+/// Prompts times n: a sixteenth of a router's sequences, so that one request cannot fill it.
+inline constexpr size_t kAnswersPerRequestMax = 256;
 inline constexpr size_t kStopStringsMax = 16;       ///< OpenAI allows 4, vLLM more
 inline constexpr size_t kStopStringBytesMax = 256;  ///< bounds what TextStream holds back
 inline constexpr size_t kLogitBiasMax = 1'024;
