@@ -29,6 +29,9 @@ inline constexpr size_t kHttpConnectionsPerAddressMax = 1'024;
 /// Pipelined bytes of one connection; then TCP pushes back.
 inline constexpr size_t kHttpReadAheadBytesMax = 64 * kKiB;
 inline constexpr Duration kHttpTick = 100ms;  ///< how exactly timeouts of connections are kept
+/// How long the io thread looks for a next request before it sleeps: a client's turn-around on one
+/// host, some wake-ups long; at most this much of a core is spent after each answer.
+inline constexpr Duration kHttpSpin = 50us;
 /// For a client to read its last answer before a reset could destroy it.
 inline constexpr Duration kHttpLinger = 2s;
 /// Refused connections that are told so at a time; more are just closed.
@@ -155,6 +158,34 @@ inline constexpr Duration kHandshakeTimeout =
     3s;  ///< dial, hello or a bundle chunk; then dialled again with back-off
 inline constexpr size_t kBundleBytesMax = 256 * kMiB;  ///< tokenizer + template of a model
 inline constexpr size_t kUnixPathMax = 107;            ///< sun_path
+
+// -- collectives
+// -----------------------------------------------------------------------------------------------
+inline constexpr int kCollectiveRanksMax = 64;  ///< of one group: tables are per pair of ranks
+/// Of one call: an idle rank awaits its next plan for seconds; an hour is a forgotten unit.
+inline constexpr Duration kCollectiveDeadlineMax = 3600s;
+/// Of an error that ranks tell each other.
+inline constexpr size_t kCollectiveTextBytesMax = 256;
+/// Bytes under way from a rank to another one of its host: activations of 64 rows of a small model;
+/// more is passed on piece by piece. 64 ranks have 0.5 GiB of these in all, two have 256 KiB.
+inline constexpr size_t kShmRingBytes = 128 * kKiB;
+/// What is copied before the reader is told: it copies one piece while the next is written.
+inline constexpr size_t kShmPieceBytes = 16 * kKiB;
+/// Awake for a peer that is about to answer; longer, and a neighbour could use the core.
+inline constexpr Duration kShmSpin = 4us;
+/// One TLS record: what a connection holds of its sender's bytes.
+inline constexpr size_t kTcpRecordBytes = 16 * kKiB;
+/// All bytes of a gather up to which ranks send to each other directly; above, in a ring, where
+/// each byte passes each cable once.
+inline constexpr size_t kDirectGatherBytesMax = 64 * kKiB;
+/// A larger sum is made piece by piece, each by one rank.
+inline constexpr size_t kDirectReduceBytesMax = 8 * kKiB;
+/// Bytes of a sum that are under way at a time; a rank keeps a copy of them.
+inline constexpr size_t kReduceBlockBytes = kMiB;
+inline constexpr Duration kTcpHandshakeTimeout = 2s;  ///< TLS and introduction of one socket
+/// Sockets that have yet to say who they are, at one listener; more are closed at once.
+inline constexpr size_t kTcpUnauthenticatedMax = 64;
+inline constexpr Duration kTcpRedialFirst = 10ms, kTcpRedialMax = 250ms;  ///< doubling
 
 // -- model files
 // --------------------------------------------------------------------------------------------

@@ -33,6 +33,14 @@ void HttpHub::flush_dirty() {
   }
 }
 
+void HttpHub::run() {
+  while (!io.stopped()) {
+    if (io.poll() > 0 || io.stopped()) continue;
+    const bool may_ask_again = unfinished == 0 && now() - answered_at < kHttpSpin;
+    if (!may_ask_again) io.run_one();
+  }
+}
+
 namespace {
 
 class Reply final : public HttpReply {
@@ -155,7 +163,7 @@ void HttpConnection::dispatch() {
   HttpRequest request = parser_.take();
   request.peer = peer_;
   request.local = local_;
-  phase_ = Phase::answering;
+  enter(Phase::answering);
   ++exchange_;
   hub_->handler.handle(std::move(request), std::make_shared<Reply>(shared_from_this(), exchange_));
 }
@@ -188,7 +196,7 @@ void HttpConnection::respond(HttpResponse response) {
 void HttpConnection::start_stream(HttpResponse head, std::string idle_bytes, Duration idle_after) {
   append_head(head, std::nullopt);
   if (head_only_) return exchange_done();
-  phase_ = Phase::streaming;
+  enter(Phase::streaming);
   idle_bytes_ = std::move(idle_bytes);
   idle_after_ = idle_after;
   progress_ = hub_->now();
@@ -234,10 +242,17 @@ void HttpConnection::answer_and_close(HttpResponse response) {
   mark_dirty();
 }
 
+void HttpConnection::enter(Phase next) {
+  const auto unfinished = [](Phase p) { return p == Phase::answering || p == Phase::streaming; };
+  if (unfinished(phase_)) --hub_->unfinished;
+  if (unfinished(next)) ++hub_->unfinished;
+  phase_ = next;
+}
+
 void HttpConnection::exchange_done() {
   on_gone_ = nullptr;
-  phase_ = Phase::reading;
-  since_ = hub_->now();
+  enter(Phase::reading);
+  since_ = hub_->answered_at = hub_->now();
   mark_dirty();
   if (!keep_alive_) {
     close_after_flush_ = true;
@@ -316,7 +331,7 @@ void HttpConnection::linger() {
   error_code ec;
   socket_.shutdown(tcp::socket::shutdown_send, ec);
   if (ec) return close();
-  phase_ = Phase::lingering;
+  enter(Phase::lingering);
   since_ = hub_->now();
   in_.clear();
   read();
@@ -375,7 +390,7 @@ void HttpConnection::lost() {
 
 void HttpConnection::close() {
   if (phase_ == Phase::closed) return;
-  phase_ = Phase::closed;
+  enter(Phase::closed);
   on_gone_ = nullptr;
   error_code ignored;
   socket_.close(ignored);

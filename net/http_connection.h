@@ -30,6 +30,11 @@ struct HttpHub {
   Time now() const { return Time(std::chrono::steady_clock::now().time_since_epoch()); }
   std::string_view date();
   void flush_dirty();
+  /// The io thread: returns when nothing is left to wait for. Before it sleeps it looks for
+  /// kHttpSpin whether a client that has just been answered asks again, because waking a sleeping
+  /// thread takes longer than an answer from the cache; never while an answer is being computed,
+  /// whose threads need the core.
+  void run();
 
   boost::asio::io_context io{1};
   HttpServerConfig config;
@@ -38,6 +43,8 @@ struct HttpHub {
   HttpServerStats stats;
   size_t refusals = 0;  ///< refused connections still lingering
   bool draining = false;
+  size_t unfinished = 0;  ///< requests being answered
+  Time answered_at{};     ///< when the last answer was complete
   std::unordered_set<std::shared_ptr<HttpConnection>> connections;
   std::unordered_map<std::string, size_t> per_address;
   std::vector<std::shared_ptr<HttpConnection>> dirty;
@@ -96,6 +103,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  private:
   enum class Phase { reading, answering, streaming, lingering, closed };
 
+  void enter(Phase next);
   void read();
   void on_readable(boost::system::error_code ec);
   void on_end_of_input();

@@ -57,7 +57,7 @@ class Server final : public HttpServer {
 
   void run() override {
     accept();
-    thread_ = std::thread([hub = hub_] { hub->io.run(); });
+    thread_ = std::thread([hub = hub_] { hub->run(); });
   }
 
   void post(std::move_only_function<void()> work) override {

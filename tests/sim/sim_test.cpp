@@ -13,7 +13,7 @@ using namespace troupe;
 
 namespace {
 
-constexpr uint64_t kSeeds = 2'000;
+constexpr uint64_t kSeeds = TROUPE_SIM_SEEDS;
 
 thread_local uint64_t current_seed = 0;
 

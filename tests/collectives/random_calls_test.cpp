@@ -1,0 +1,72 @@
+// Every kind of call with every kind of size, on every plane, against what the seed foretells.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/collectives/call_script.h"
+#include "tests/collectives/rank_processes.h"
+#include "tests/support/local_collective.h"
+
+namespace troupe::testing {
+namespace {
+
+constexpr int kCalls = 60;
+
+void check_plane(Plane plane) {
+  for (int ranks = 2; ranks <= 5; ++ranks) {
+    const uint64_t seed = 100 + static_cast<uint64_t>(ranks);
+    const auto script = random_script(seed, ranks, kCalls);
+    CAPTURE(seed);
+    CAPTURE(ranks);
+    CHECK(first_complaint(plane, ranks, [&](Collective& collective, const Parent&) {
+            return play(collective, seed, script);
+          }) == "");
+  }
+}
+
+}  // namespace
+
+TEST_CASE("collectives: ranks over shared memory get what their calls foretell") {
+  check_plane(Plane::shm);
+}
+
+TEST_CASE("collectives: ranks over TLS get what their calls foretell") { check_plane(Plane::tcp); }
+
+TEST_CASE("collectives: the reference for tests gets what its calls foretell") {
+  for (int ranks = 1; ranks <= 5; ++ranks) {
+    const uint64_t seed = 200 + static_cast<uint64_t>(ranks);
+    const auto script = random_script(seed, ranks, kCalls);
+    LocalGroup group(ranks, kTestGeneration);
+    std::vector<std::string> outcomes(static_cast<size_t>(ranks));
+    std::vector<std::thread> threads;
+    for (int r = 0; r < ranks; ++r)
+      threads.emplace_back(
+          [&, r] { outcomes[static_cast<size_t>(r)] = play(*group.rank(r), seed, script); });
+    for (std::thread& thread : threads) thread.join();
+    CAPTURE(seed);
+    for (const std::string& outcome : outcomes) CHECK(outcome == "fine");
+  }
+}
+
+TEST_CASE("collectives: a gather reads a rank's part from its place in the result") {
+  for (const Plane plane : {Plane::shm, Plane::tcp}) {
+    CHECK(first_complaint(plane, 3, [](Collective& collective, const Parent&) {
+            const std::vector<size_t> counts{3, 0, 2};
+            std::vector<std::byte> all(5, std::byte{0});
+            const size_t begins[] = {0, 3, 3};
+            const auto own = static_cast<size_t>(collective.rank());
+            const auto mine = std::span(all).subspan(begins[own], counts[own]);
+            std::ranges::fill(mine, static_cast<std::byte>(own + 1));
+            if (auto done = collective.all_gather_v(mine, all, counts, tag(0)); !done)
+              return told(done);
+            const std::vector<std::byte> expected{std::byte{1}, std::byte{1}, std::byte{1},
+                                                  std::byte{3}, std::byte{3}};
+            return std::string(all == expected ? "fine" : "other bytes");
+          }) == "");
+  }
+}
+
+}  // namespace troupe::testing
