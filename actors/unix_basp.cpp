@@ -1,11 +1,6 @@
 #include "actors/unix_basp.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <caf/io/all.hpp>
 #include <caf/io/basp_broker.hpp>
@@ -13,10 +8,10 @@
 #include <caf/io/network/default_multiplexer.hpp>
 #include <caf/io/network/doorman_impl.hpp>
 #include <caf/io/network/scribe_impl.hpp>
-#include <cstring>
 #include <random>
 
 #include "config/limits.h"
+#include "net/unix_socket.h"
 
 // CAF makes its node id from MAC addresses, the root UUID and this number. Two containers whose
 // node is PID 1 would collide, so the number is random for each process.
@@ -30,42 +25,6 @@ unsigned get_process_id() {
 namespace troupe {
 
 namespace {
-
-bool address_of(const std::string& path, sockaddr_un& address) {
-  if (path.empty() || path.size() > kUnixPathMax) return false;
-  address = {};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return true;
-}
-
-int listen_unix(const std::string& path) {
-  sockaddr_un address;
-  if (!address_of(path, address)) return -1;
-  ::unlink(path.c_str());
-  int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return -1;
-  // fchmod before bind sets the mode of the file that bind creates, without touching the
-  // process-wide umask.
-  if (::fchmod(fd, 0600) == 0 &&
-      ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
-      ::listen(fd, 64) == 0)
-    return fd;
-  ::close(fd);
-  return -1;
-}
-
-int dial_unix(const std::string& path) {
-  sockaddr_un address;
-  if (!address_of(path, address)) return -1;
-  int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return -1;
-  // A non-blocking connect to a full backlog fails at once (EAGAIN), which is what a middleman
-  // thread needs.
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return fd;
-  ::close(fd);
-  return -1;
-}
 
 // The stock classes ask the socket for its IP address; these two answer with a name.
 struct UnixScribe : caf::io::network::scribe_impl {
@@ -97,14 +56,14 @@ caf::io::network::default_multiplexer& multiplexer_of(caf::actor_system& system)
 struct UnixMiddleman : caf::io::middleman_actor_impl {
   using middleman_actor_impl::middleman_actor_impl;
   caf::expected<caf::io::scribe_ptr> connect(const std::string& path, uint16_t) override {
-    int fd = dial_unix(path);
-    if (fd < 0) return caf::sec::cannot_connect_to_node;
-    return caf::io::scribe_ptr(caf::make_counted<UnixScribe>(multiplexer_of(system()), fd));
+    auto fd = dial_unix(path);
+    if (!fd) return caf::sec::cannot_connect_to_node;
+    return caf::io::scribe_ptr(caf::make_counted<UnixScribe>(multiplexer_of(system()), *fd));
   }
   caf::expected<caf::io::doorman_ptr> open(uint16_t, const char* path, bool) override {
-    int fd = path ? listen_unix(path) : -1;
-    if (fd < 0) return caf::sec::cannot_open_port;
-    return caf::io::doorman_ptr(caf::make_counted<UnixDoorman>(multiplexer_of(system()), fd));
+    auto fd = listen_unix(path ? path : "");
+    if (!fd) return caf::sec::cannot_open_port;
+    return caf::io::doorman_ptr(caf::make_counted<UnixDoorman>(multiplexer_of(system()), *fd));
   }
 };
 

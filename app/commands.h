@@ -22,6 +22,7 @@ void add_chat(CLI::App& app, Command& chosen);
 void add_tokenize(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);
 void add_check_config(CLI::App& app, Command& chosen);
+void add_certs(CLI::App& app, Command& chosen);
 void add_version(CLI::App& app, Command& chosen);
 
 }  // namespace troupe

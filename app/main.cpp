@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   add_tokenize(app, chosen);
   add_bench(app, chosen);
   add_check_config(app, chosen);
+  add_certs(app, chosen);
   add_version(app, chosen);
   try {
     app.parse(argc, argv);

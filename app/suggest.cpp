@@ -37,14 +37,25 @@ std::string usage_error(const CLI::App& app, int argc, char** argv, const std::s
   std::vector<std::string> commands;
   for (const CLI::App* command : app.get_subcommands({})) commands.push_back(command->get_name());
   if (argc < 2) return "a command is needed; troupe --help lists them";
-  const std::string command = argv[1];
-  if (std::find(commands.begin(), commands.end(), command) == commands.end()) {
-    const std::string meant = closest(command, commands);
-    return fmt::format("there is no command {}{}; troupe --help lists them", command,
+  const std::string first = argv[1];
+  if (std::find(commands.begin(), commands.end(), first) == commands.end()) {
+    const std::string meant = closest(first, commands);
+    return fmt::format("there is no command {}{}; troupe --help lists them", first,
                        meant.empty() ? "" : fmt::format(", did you mean {}?", meant));
   }
-  const std::vector<std::string> flags = flags_of(*app.get_subcommand(command));
-  for (int i = 2; i < argc; ++i) {
+  // Commands of commands: `troupe certs issue` has the flags of `issue`.
+  const CLI::App* chosen = app.get_subcommand(first);
+  std::string command = first;
+  int next = 2;
+  while (next < argc) {
+    const auto inner = chosen->get_subcommands(
+        [&](const CLI::App* candidate) { return candidate->get_name() == argv[next]; });
+    if (inner.empty()) break;
+    chosen = inner.front();
+    command += fmt::format(" {}", argv[next++]);
+  }
+  const std::vector<std::string> flags = flags_of(*chosen);
+  for (int i = next; i < argc; ++i) {
     std::string word = argv[i];
     if (!word.starts_with("--")) continue;
     word = word.substr(0, word.find('='));

@@ -414,8 +414,10 @@ Result<ClusterConfig> parse_cluster_config(std::string_view yaml, const std::str
         {"cache", [&](const Value& v) { read_cache(v, config); }},
         {"security",
          [&](const Value& v) {
-           v.map(
-               {{"api_keys_file", [&](const Value& w) { config.api_keys_file = w.path(folder); }}});
+           v.map({
+               {"api_keys_file", [&](const Value& w) { config.api_keys_file = w.path(folder); }},
+               {"certs", [&](const Value& w) { config.certs = w.path(folder); }},
+           });
          }},
         {"limits", [&](const Value& v) { read_limits(v, config.limits); }},
     });

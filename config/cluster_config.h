@@ -75,6 +75,7 @@ struct ClusterConfig {
   std::string redis;            ///< redis://host:port, empty: none
   bool redis_insecure = false;  ///< a remote redis:// was allowed
   std::string api_keys_file;
+  std::string certs;  ///< folder with ca.pem, NODE.pem and NODE.key, for the link; empty: none
   Limits limits;
 
   const NodeConfig* node(std::string_view name) const;

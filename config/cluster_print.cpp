@@ -75,8 +75,10 @@ std::string print_cluster_config(const ClusterConfig& config) {
   if (!config.redis.empty())
     out += fmt::format("cache:\n  redis: {}\n  insecure: {}\n", quote(config.redis),
                        config.redis_insecure);
+  if (!config.api_keys_file.empty() || !config.certs.empty()) out += "security:\n";
   if (!config.api_keys_file.empty())
-    out += fmt::format("security:\n  api_keys_file: {}\n", quote(config.api_keys_file));
+    out += fmt::format("  api_keys_file: {}\n", quote(config.api_keys_file));
+  if (!config.certs.empty()) out += fmt::format("  certs: {}\n", quote(config.certs));
   const Limits& l = config.limits;
   out += fmt::format(
       "limits:\n  timing_scale: {}\n  router_requests: {}\n  batcher_queue: {}\n  "

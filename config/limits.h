@@ -155,6 +155,42 @@ inline constexpr Duration kHandshakeTimeout =
 inline constexpr size_t kBundleBytesMax = 256 * kMiB;  ///< tokenizer + template of a model
 inline constexpr size_t kUnixPathMax = 107;            ///< sun_path
 
+// -- link between hosts
+// -------------------------------------------------------------------------------------------------
+inline constexpr Duration kLinkHandshakeTimeout =
+    2s;  ///< TCP accept to accepted preamble; 20 round trips of a slow WAN
+inline constexpr Duration kLinkDialTimeout =
+    3s;  ///< connect, handshake and answer; more than the other side's handshake deadline
+/// Sockets of peers that have not proven who they are; one more pushes out the oldest, so that
+/// strangers who hold sockets open can't keep a node out.
+inline constexpr size_t kLinkUnauthenticatedMax = 64;
+/// Streams and dials at a time: pairs of processes, not requests. A hundred nodes with four
+/// processes that dial each stay below.
+inline constexpr size_t kLinkStreamsMax = 1'024;
+/// Each direction of a stream: four TLS records, so that reading and writing overlap. 128 MiB with
+/// every stream stuck; beyond, TCP and AF_UNIX push back.
+inline constexpr size_t kLinkBufferBytes = 64 * kKiB;
+/// Moved for one stream before the others get their turn: about 0.5 ms.
+inline constexpr size_t kLinkTurnBytes = 512 * kKiB;
+inline constexpr size_t kLinkPreambleBytesMax = 512;  ///< three names of kLinkNameBytesMax would do
+inline constexpr size_t kLinkNameBytesMax = 140;      ///< two names of 64, "/shard/" and numbers
+/// For the other side to read the last bytes after a process closed; then the socket is closed.
+inline constexpr Duration kLinkLinger = 2s;
+inline constexpr Duration kLinkAcceptPause = 100ms;  ///< without descriptors, before the next try
+inline constexpr size_t kLinkAddressesMax = 8;       ///< of one host name that are tried
+inline constexpr size_t kLinkLookupsMax = 64;        ///< host names waiting for the resolver
+/// A peer that acknowledges nothing for so long is gone. Clean-up only: beats decide who is dead.
+inline constexpr Duration kLinkSilenceMax = 15s;
+inline constexpr Duration kLinkReportInterval = 60s;  ///< one log line for all refusals in between
+
+// -- certificates
+// -------------------------------------------------------------------------------------------------
+inline constexpr int kCaDays = 3'650;  ///< replacing a CA replaces every certificate
+inline constexpr int kNodeCertificateDays = 90;
+inline constexpr int kCertificateDaysMax = 3'650;
+inline constexpr Duration kCertificateBackdate = 3600s;  ///< for nodes whose clocks are late
+inline constexpr size_t kCertificateHostsMax = 32;       ///< further names in one certificate
+
 // -- collectives
 // -----------------------------------------------------------------------------------------------
 inline constexpr int kCollectiveRanksMax = 64;  ///< of one group: tables are per pair of ranks

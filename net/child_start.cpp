@@ -7,6 +7,56 @@
 
 namespace troupe {
 
+namespace {
+
+void put_link(const LinkWays& ways, wire::LinkWays& out) {
+  out.set_ca(ways.files.ca);
+  out.set_certificate(ways.files.certificate);
+  out.set_key(ways.files.key);
+  for (const LinkPeer& peer : ways.peers) {
+    wire::LinkPeer& to = *out.add_peers();
+    to.set_node(peer.node);
+    to.set_host(peer.address.host);
+    to.set_port(peer.address.port);
+  }
+  for (const LinkDoor& door : ways.doors) {
+    wire::LinkDoor& to = *out.add_doors();
+    to.set_path(door.path);
+    to.set_service(static_cast<uint32_t>(door.service));
+    to.set_source_process(door.source_process);
+    to.set_node(door.node);
+    to.set_target_process(door.target_process);
+  }
+  for (const LinkTarget& target : ways.targets) {
+    wire::LinkTarget& to = *out.add_targets();
+    to.set_service(static_cast<uint32_t>(target.service));
+    to.set_process(target.process);
+    to.set_path(target.path);
+  }
+}
+
+/// False if a service or port can't be one.
+bool take_link(const wire::LinkWays& in, LinkWays& ways) {
+  bool fine = true;
+  auto service = [&fine](uint32_t value) {
+    fine &= value < kLinkServices;
+    return static_cast<LinkService>(value);
+  };
+  ways.files = {in.ca(), in.certificate(), in.key()};
+  for (const wire::LinkPeer& peer : in.peers()) {
+    fine &= peer.port() <= 65'535;
+    ways.peers.push_back({peer.node(), {peer.host(), static_cast<uint16_t>(peer.port())}});
+  }
+  for (const wire::LinkDoor& door : in.doors())
+    ways.doors.push_back({door.path(), service(door.service()), door.source_process(), door.node(),
+                          door.target_process()});
+  for (const wire::LinkTarget& target : in.targets())
+    ways.targets.push_back({service(target.service()), target.process(), target.path()});
+  return fine;
+}
+
+}  // namespace
+
 std::vector<uint8_t> encode_child_start(const ChildStart& start) {
   wire::ChildStart out;
   out.set_cluster(start.cluster);
@@ -35,6 +85,7 @@ std::vector<uint8_t> encode_child_start(const ChildStart& start) {
   out.set_redis(start.redis);
   out.set_redis_insecure(start.redis_insecure);
   out.set_value_key(start.value_key.data(), start.value_key.size());
+  put_link(start.link, *out.mutable_link());
   std::vector<uint8_t> bytes(out.ByteSizeLong());
   TROUPE_CHECK(out.SerializeToArray(bytes.data(), static_cast<int>(bytes.size())));
   return bytes;
@@ -47,7 +98,7 @@ Result<ChildStart> decode_child_start(std::span<const uint8_t> bytes) {
       in.config_digest().size() != start.config_digest.size() ||
       in.tenant_root().size() != start.tenant_root.size() ||
       in.value_key().size() != start.value_key.size() ||
-      in.role() > static_cast<uint32_t>(Role::client))
+      in.role() > static_cast<uint32_t>(Role::client) || !take_link(in.link(), start.link))
     return fail(ErrorCode::data_loss,
                 "the lifeline's first packet does not parse; the node runs another build");
   start.cluster = in.cluster();

@@ -10,6 +10,7 @@
 #include "cluster/messages.h"
 #include "config/limits.h"
 #include "config/result.h"
+#include "net/link.h"
 
 namespace troupe {
 
@@ -29,6 +30,7 @@ struct ChildStart {
   std::string redis;
   bool redis_insecure = false;
   Digest value_key{};  ///< HMAC key of cached values
+  LinkWays link;       ///< links only
   bool operator==(const ChildStart&) const = default;
 };
 

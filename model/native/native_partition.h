@@ -30,7 +30,7 @@ class NativePartition final : public Partition {
 
  private:
   Result<void> run(const StepPlan& plan, Duration timeout);
-  Result<void> compute_rows(const StepPlan& plan, Duration timeout);
+  void list_rows(const StepPlan& plan);
 
   StepQueue queue_;
   PlanCheck check_;

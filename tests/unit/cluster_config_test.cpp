@@ -103,6 +103,23 @@ TEST_CASE("config: what the native backend takes is read, and a wrong word gets 
             .ends_with("expected kv_dtype: int8 only with backend: native or auto"));
 }
 
+TEST_CASE("config: the folder of certificates is read, printed and part of the digest") {
+  const std::string with = std::string(kGood) + "security: {certs: pki, api_keys_file: keys.txt}\n";
+  auto parsed = parse_cluster_config(with, "c.yaml", "/base");
+  REQUIRE_MESSAGE(parsed.has_value(), (parsed ? std::string() : parsed.error().message));
+  CHECK(parsed->certs == "/base/pki");
+  CHECK(parsed->api_keys_file == "/base/keys.txt");
+  CHECK(*parse_cluster_config(print_cluster_config(*parsed), "p.yaml", "/") == *parsed);
+  CHECK(config_digest(*parsed) != config_digest(*parse_cluster_config(kGood, "c.yaml", "/base")));
+  parsed->api_keys_file.clear();
+  CHECK(*parse_cluster_config(print_cluster_config(*parsed), "p.yaml", "/") == *parsed);
+  CHECK(refusal(replace(with, "certs: pki", "certs: [pki]")) ==
+        "c.yaml:11: security.certs: expected text");
+  CHECK(refusal(replace(with, "certs: pki", "cert: pki")) ==
+        "c.yaml:11: security.cert: unknown key; expected one of api_keys_file, certs; did you mean "
+        "certs?");
+}
+
 TEST_CASE("config: a path with quotes and control characters is printed so that it parses back") {
   auto parsed = parse_cluster_config(kGood, "c.yaml", "/base");
   REQUIRE(parsed.has_value());
