@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <utility>
 
@@ -79,6 +80,7 @@ RankProcesses::RankProcesses(Plane plane, int ranks, const Body& body)
     for (HostPort& address : group.addresses)
       listeners.push_back(listen_for_ranks("127.0.0.1", {}, address).value());
   for (int r = 0; r < ranks; ++r) {
+    std::fflush(nullptr);  // or the child would print it again
     int ends[2];
     TROUPE_CHECK(::pipe(ends) == 0);
     const pid_t pid = ::fork();
