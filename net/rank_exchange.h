@@ -62,6 +62,7 @@ class RankExchange {
   Result<void> accept(const Incoming& in);
   Result<void> read_fault(const Incoming& in);
   Result<void> wait();
+  Error too_late() const;
 
   std::unique_ptr<PipeMesh> mesh_;
   const uint32_t generation_;
