@@ -17,9 +17,10 @@ constexpr size_t kHeaderBytes = sizeof(FrameHeader);
 
 }  // namespace
 
-RankExchange::RankExchange(std::unique_ptr<PipeMesh> mesh, uint32_t generation)
+RankExchange::RankExchange(std::unique_ptr<PipeMesh> mesh, uint32_t generation, int first)
     : mesh_(std::move(mesh)),
       generation_(generation),
+      first_(first),
       between_(static_cast<size_t>(mesh_->size()), 1) {
   const auto peers = static_cast<size_t>(mesh_->size());
   outs_.reserve(peers);
@@ -34,13 +35,14 @@ Result<void> RankExchange::start(CallTag tag, CallKind kind, int detail) {
     return fail({ErrorCode::invalid_argument,
                  fmt::format("rank {} made a call of generation {} on the collective of generation "
                              "{}; use the one that its generation formed",
-                             rank(), tag.generation, generation_),
+                             named(rank()), tag.generation, generation_),
                  {}});
   if (tag.deadline <= Duration::zero() || tag.deadline > kCollectiveDeadlineMax)
-    return fail({ErrorCode::invalid_argument,
-                 fmt::format("rank {} gave a call {} s; give it more than 0 and at most {} s",
-                             rank(), to_seconds(tag.deadline), to_seconds(kCollectiveDeadlineMax)),
-                 {}});
+    return fail(
+        {ErrorCode::invalid_argument,
+         fmt::format("rank {} gave a call {} s; give it more than 0 and at most {} s",
+                     named(rank()), to_seconds(tag.deadline), to_seconds(kCollectiveDeadlineMax)),
+         {}});
   call_ = {.generation = tag.generation,
            .step = tag.step,
            .seq = tag.seq,
@@ -135,7 +137,7 @@ Result<void> RankExchange::accept(const Incoming& in) {
   if (in.header.magic == kFrameMagic && in.header.kind == CallKind::fault) return read_fault(in);
   const FrameHeader expected = header_of(in.from.body.size());
   if (in.header != expected)
-    return std::unexpected(divergence(in.header, in.from.peer, expected, rank()));
+    return std::unexpected(divergence(in.header, named(in.from.peer), expected, named(rank())));
   return {};
 }
 
@@ -148,7 +150,7 @@ Result<void> RankExchange::read_fault(const Incoming& in) {
   const size_t got = read ? *read : 0;
   Error reason = fault_from(in.header.detail, std::string(text.data(), got));
   if (reason.message.empty())
-    reason.message = fmt::format("rank {} gave up; start another generation", in.from.peer);
+    reason.message = fmt::format("rank {} gave up; start another generation", named(in.from.peer));
   return std::unexpected(std::move(reason));
 }
 
@@ -168,10 +170,10 @@ Result<void> RankExchange::wait() {
   const size_t bytes = awaits ? silent->from.body.size() : full->to.body.size();
   return troupe::fail(
       ErrorCode::deadline_exceeded,
-      fmt::format("rank {} {} rank {} for {} s in {}; start another generation without the rank "
+      fmt::format("rank {} {} rank {} for {} ms in {}; start another generation without the rank "
                   "that hangs",
-                  rank(), awaits ? "heard nothing from" : "could not send to",
-                  awaits ? silent->from.peer : full->to.peer, to_seconds(allowed_),
+                  named(rank()), awaits ? "heard nothing from" : "could not send to",
+                  named(awaits ? silent->from.peer : full->to.peer), to_ms(allowed_),
                   describe(header_of(bytes))));
 }
 
