@@ -172,7 +172,7 @@ Result<void> NativePartition::run(const StepPlan& plan, Duration timeout) {
     timer.ends(PhaseTimer::head);
     const int32_t first = tiling.first(tile);
     const int32_t end = tile + count < tiling.count ? tiling.first(tile + count) : tiling.rows;
-    answer_.take(*pool_, plan, head_, first, end - first);
+    answer_rows(plan, first, end - first);
     timer.ends(PhaseTimer::sampling);
     tile += count;
   }
@@ -191,6 +191,22 @@ void NativePartition::list_rows(const StepPlan& plan) {
                           .rows = slice.n_rows,
                           .position = slice.pos0,
                           .first_out = slice.out == Out::none ? slice.n_rows : slice.out_row0});
+}
+
+void NativePartition::answer_rows(const StepPlan& plan, int32_t first, int32_t count) {
+  std::array<Largest, Head::kRowsMax> largest;
+  for (int32_t row = 0; row < count; ++row) largest[static_cast<size_t>(row)] = head_.best(row);
+  const LogitRows rows{.logits = head_.logits(0).data(),
+                       .stride = head_.stride(),
+                       .first = first,
+                       .largest = std::span(largest).first(static_cast<size_t>(count))};
+  const StepAnswer::Jobs jobs = answer_.take(plan, rows);
+  const auto run = [&](int job, int thread) { answer_.run(plan, rows, job, thread); };
+  if (jobs.costly) {
+    pool_->run(jobs.count, run);
+  } else {
+    for (int job = 0; job < jobs.count; ++job) run(job, 0);
+  }
 }
 
 Result<void> NativePartition::export_block(BlockId block, BlockImage& image) {
