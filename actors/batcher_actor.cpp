@@ -1,7 +1,7 @@
 #include "actors/batcher_actor.h"
 
 #include "actors/log.h"
-#include "config/digest.h"
+#include "cluster/hello_rules.h"
 
 namespace troupe {
 
@@ -13,10 +13,9 @@ constexpr Duration kStatusInterval = 2 * kBeatInterval;
 BatcherActor::BatcherActor(caf::actor_config& config, BatcherActorConfig setup)
     : caf::event_based_actor(config),
       setup_(std::move(setup)),
-      machine_(setup_.machine),
+      machine_(std::move(setup_.machine)),
       timer_(this),
-      second_(this),
-      bundle_digest_(sha256(setup_.bundle)) {
+      second_(this) {
   die_on_exception(this, "batcher");
 }
 
@@ -77,45 +76,28 @@ void BatcherActor::on_bytes(const WireBytes& bytes) {
   } else if (auto* cancel = std::get_if<Cancel>(&envelope->message)) {
     feed(batcher_in::FromRouter{envelope->sender, std::move(*cancel)});
   } else if (auto* request = std::get_if<BundleRequest>(&envelope->message)) {
-    const size_t at = std::min<size_t>(request->offset, setup_.bundle.size());
-    const size_t size = std::min(setup_.bundle.size() - at, kWireChunkBytesMax);
-    BundleChunk chunk{setup_.machine.group,
-                      bundle_digest_,
-                      at,
-                      setup_.bundle.size(),
-                      {setup_.bundle.begin() + static_cast<ptrdiff_t>(at),
-                       setup_.bundle.begin() + static_cast<ptrdiff_t>(at + size)}};
-    send(router->second, wire(setup_.incarnation, std::move(chunk)));
-    // With the last chunk the router's link is up. What it was told before that it could not use,
-    // and the next round of statuses is a while away.
-    if (at + size == setup_.bundle.size())
-      send(router->second, wire(setup_.incarnation, machine_.status(now_of(this))));
+    feed(batcher_in::FromRouter{envelope->sender, *request});
   } else {
     ++dropped_;
   }
 }
 
 void BatcherActor::on_hello(const Hello& hello) {
-  std::string reason;
-  if (hello.role != Role::router) reason = "only routers speak to a batcher";
-  if (hello.cluster != setup_.cluster) reason = "it belongs to cluster " + hello.cluster;
-  if (hello.wire_version != kWireVersion) reason = "it speaks another wire version";
-  if (hello.build != setup_.build) reason = "it is another build";
+  const auto judged = judge_hello(hello, {.cluster = setup_.cluster,
+                                          .build = setup_.build,
+                                          .wire_version = kWireVersion,
+                                          .role = Role::router});
+  const std::string reason = judged ? "" : judged.error().message;
   auto peer = caf::actor_cast<caf::actor>(current_sender());
-  send(peer, wire(setup_.incarnation, HelloReply{setup_.incarnation, reason.empty(), reason}));
-  if (!reason.empty()) {
+  send(peer, wire(setup_.incarnation, HelloReply{setup_.incarnation, judged.has_value(), reason}));
+  if (!judged) {
     log_event(LogLevel::warning, "hello refused", {{"from", hello.process}, {"why", reason}});
     return;
   }
-  // The same router over a new connection: what came over the old one is over.
-  if (auto old = routers_.find(hello.incarnation); old != routers_.end()) {
-    demonitor(old->second);
-    routers_.erase(old);
-    feed(batcher_in::RouterLost{hello.incarnation});
-  }
+  if (auto old = routers_.find(hello.incarnation); old != routers_.end()) demonitor(old->second);
   monitor(peer);
   routers_[hello.incarnation] = peer;
-  send(peer, wire(setup_.incarnation, machine_.status(now_of(this))));
+  feed(batcher_in::RouterJoined{hello.incarnation});
 }
 
 void BatcherActor::feed(const BatcherInput& input) {

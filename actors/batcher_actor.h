@@ -18,8 +18,7 @@ struct BatcherActorConfig {
   Incarnation incarnation;         ///< of this process
   BatcherConfig machine;
   std::shared_ptr<Lane> lane;
-  std::vector<std::byte> bundle;  ///< encoded, for routers
-  caf::actor shard;               ///< told of faults and, each second, how things stand
+  caf::actor shard;  ///< told of faults and, each second, how things stand
 };
 
 /// What the batcher tells the shard actor beside itself.
@@ -48,7 +47,6 @@ class BatcherActor : public caf::event_based_actor {
   BatcherEffects effects_;
   TickTimer timer_;
   SecondTick second_;
-  Digest bundle_digest_{};
   std::map<RouterId, caf::actor> routers_;
   uint64_t dropped_ = 0;
 };

@@ -7,9 +7,8 @@
 
 #include "actors/log.h"
 #include "actors/node_link.h"
+#include "actors/served_model.h"
 #include "cluster/serving_numerics.h"
-#include "config/digest.h"
-#include "model/model_bundle.h"
 
 namespace troupe {
 
@@ -217,8 +216,6 @@ void RouterActor::dial(const DialerInput& input) {
   std::vector<DialerEffect> effects;
   dialer_.step(now_of(this), input, effects);
   for (DialerEffect& effect : effects) perform_dial(effect);
-  // Not before the effects that came with the bundle: its link is up only now.
-  for (const dialer_in::BundleRefused& refused : std::exchange(refused_bundles_, {})) dial(refused);
   dial_timer_.arm(dialer_.deadline());
 }
 
@@ -258,32 +255,16 @@ void RouterActor::perform_dial(DialerEffect& effect) {
 }
 
 void RouterActor::serve(const dialer_out::Bundle& bundle) {
-  auto refuse = [&](const std::string& why) {
-    log_event(LogLevel::error, "a model can't be served",
-              {{"model", bundle.endpoint.model}, {"why", why}});
-    refused_bundles_.push_back({bundle.endpoint.group, bundle.endpoint.incarnation, why});
-  };
-  if (sha256(bundle.bytes) != bundle.digest) return refuse("its bundle was damaged on the way");
-  auto decoded = decode_bundle(bundle.bytes);
-  if (!decoded) return refuse(decoded.error().message);
-  auto model = std::make_shared<ServedModel>();
-  auto tokenizer = Tokenizer::make(std::move(decoded->tokenizer));
-  if (!tokenizer) return refuse(tokenizer.error().message);
-  model->tokenizer = std::move(*tokenizer);
-  if (!decoded->chat_template.empty()) {
-    auto parsed = ChatTemplate::parse(decoded->chat_template);
-    if (!parsed) return refuse("its chat template: " + parsed.error().message);
-    model->chat_template = std::make_shared<const ChatTemplate>(std::move(*parsed));
+  const GroupEndpoint& endpoint = bundle.endpoint;
+  auto model = serve_bundle(endpoint, bundle.digest, bundle.bytes);
+  if (!model) {
+    dial(dialer_in::BundleRefused{endpoint.group, endpoint.incarnation, model.error().message});
+    return;
   }
-  model->name = bundle.endpoint.model;
-  model->spec = std::move(decoded->spec);
-  model->context = bundle.endpoint.context;
-  model->weights_id = bundle.endpoint.weights_id;
-  model->bundle_id = bundle.digest;
-  model->numerics_id = bundle.endpoint.numerics_id;
   model->created = static_cast<int64_t>(std::time(nullptr));
-  models_[model->name] = std::move(model);
+  models_[model->name] = std::make_shared<const ServedModel>(std::move(*model));
   push_state();
+  dial(dialer_in::BundleServed{endpoint.group, endpoint.incarnation});
 }
 
 void RouterActor::follow_numerics(const RoutingTable& table) {

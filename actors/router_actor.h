@@ -68,7 +68,6 @@ class RouterActor : public caf::event_based_actor {
   Router machine_;
   GroupDialer dialer_;
   RouterEffects effects_;
-  std::vector<dialer_in::BundleRefused> refused_bundles_;  ///< until the machine is told
   TickTimer timer_, dial_timer_;
   SecondTick second_;
   Bridge* bridge_ = nullptr;

@@ -104,7 +104,6 @@ void ShardActor::on_loaded(Result<LoadedModel> loaded) {
       fmt::format("{}/batcher/{}.{}", setup_.start.node, order_->model, order_->group.value);
   config.lane = setup_.lane;
   config.shard = caf::actor_cast<caf::actor>(this);
-  config.bundle = encode_bundle(loaded->bundle);
   BatcherConfig& m = config.machine;
   m.group = order_->group;
   m.generation = order_->generation;
@@ -121,6 +120,7 @@ void ShardActor::on_loaded(Result<LoadedModel> loaded) {
   m.canary_interval = plan.canary;
   m.timing_scale = order_->timing_scale;
   m.multi_rank = order_->tensor_parallel * order_->pipeline_parallel > 1;
+  m.bundle = encode_bundle(loaded->bundle);
   batcher_ = home_system().spawn<BatcherActor>(std::move(config));
   if (auto published = setup_.publish(batcher_); !published) {
     refuse(published.error());

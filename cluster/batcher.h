@@ -8,6 +8,7 @@
 // Pure. Owned by the batcher actor of the group's rank 0; one per generation's life of the process.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -38,6 +39,7 @@ struct BatcherConfig {
   Duration canary_interval{};  ///< an idle group proves itself with one position so often
   double timing_scale = 1;
   bool multi_rank = false;
+  std::vector<std::byte> bundle;  ///< encoded, for routers
 };
 
 // -- inputs
@@ -46,7 +48,12 @@ struct BatcherConfig {
 namespace batcher_in {
 struct FromRouter {
   RouterId router;
-  std::variant<Enqueue, Cancel> message;
+  std::variant<Enqueue, Cancel, BundleRequest> message;
+};
+/// A router's Hello was accepted: it is told how the group does. If it was here before, that link
+/// is over and with it what it asked for.
+struct RouterJoined {
+  RouterId router;
 };
 /// The router's process or link is gone: its sequences are cancelled.
 struct RouterLost {
@@ -66,8 +73,8 @@ struct Drain {};
 struct Tick {};
 }  // namespace batcher_in
 using BatcherInput =
-    std::variant<batcher_in::FromRouter, batcher_in::RouterLost, batcher_in::StepDone,
-                 batcher_in::StepFailed, batcher_in::Drain, batcher_in::Tick>;
+    std::variant<batcher_in::FromRouter, batcher_in::RouterJoined, batcher_in::RouterLost,
+                 batcher_in::StepDone, batcher_in::StepFailed, batcher_in::Drain, batcher_in::Tick>;
 
 // -- effects
 // -----------------------------------------------------------------------------------------------------
@@ -81,10 +88,10 @@ struct RunStep {
 };
 struct ToRouter {
   RouterId router;
-  std::variant<TokenBatch, Refused> message;
+  std::variant<TokenBatch, Refused, GroupStatus, BundleChunk> message;
 };
 /// The generation is dead (step failed, deadline missed, non-finite logits, wrong canary). Emitted
-/// once; after it the machine emits nothing but Refused{aborted}.
+/// once; after it the machine only answers routers: Refused{aborted}, bundle and status.
 struct Fault {
   StepFault fault;
 };

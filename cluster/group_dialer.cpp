@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "config/check.h"
+#include "config/digest.h"
 
 namespace troupe {
 
@@ -64,8 +66,11 @@ void GroupDialer::step(Time now, const DialerInput& input, std::vector<DialerEff
       retry(now, *peer, "the process is gone", out);
   } else if (auto* got = std::get_if<dialer_in::Chunk>(&input)) {
     on_chunk(now, *got, out);
+  } else if (auto* served = std::get_if<dialer_in::BundleServed>(&input)) {
+    on_served(*served, out);
   } else if (auto* refused = std::get_if<dialer_in::BundleRefused>(&input)) {
-    on_bundle_refused(now, *refused, out);
+    Peer* peer = current(refused->group, refused->incarnation);
+    if (peer && peer->state == State::opening) refuse_bundle(now, *peer, refused->why, out);
   }
   for (auto& [group, peer] : peers_) {
     if (peer.state == State::up || now < peer.due) continue;
@@ -135,20 +140,26 @@ void GroupDialer::on_chunk(Time now, const dialer_in::Chunk& got, std::vector<Di
         got.group, got.incarnation, {got.group, peer->bundle.size()}});
     return;
   }
+  if (sha256(peer->bundle) != chunk.digest)
+    return refuse_bundle(now, *peer, "it was damaged on the way", out);
+  peer->state = State::opening;
+  out.push_back(dialer_out::Bundle{peer->endpoint, chunk.digest, std::exchange(peer->bundle, {})});
+}
+
+void GroupDialer::on_served(const dialer_in::BundleServed& served, std::vector<DialerEffect>& out) {
+  Peer* peer = current(served.group, served.incarnation);
+  if (!peer || peer->state != State::opening) return;
   have_[peer->endpoint.model] = peer->endpoint.weights_id;
-  out.push_back(dialer_out::Bundle{peer->endpoint, chunk.digest, std::move(peer->bundle)});
-  peer->bundle.clear();
+  peer->refusals = 0;
   serve_from(*peer, out);
 }
 
-void GroupDialer::on_bundle_refused(Time now, const dialer_in::BundleRefused& refused,
-                                    std::vector<DialerEffect>& out) {
-  Peer* peer = current(refused.group, refused.incarnation);
-  if (!peer || peer->state != State::up) return;
-  have_.erase(peer->endpoint.model);
-  // A link that came up does not shorten this wait: the bundle may never get better.
-  peer->failures = peer->refusals++;
-  retry(now, *peer, "its model bundle is of no use: " + refused.why, out);
+void GroupDialer::refuse_bundle(Time now, Peer& peer, const std::string& why,
+                                std::vector<DialerEffect>& out) {
+  // A link that came up before does not shorten this wait: the bundle may never get better.
+  peer.failures = peer.refusals++;
+  retry(now, peer, fmt::format("the bundle of model {} is of no use: {}", peer.endpoint.model, why),
+        out);
 }
 
 void GroupDialer::serve_from(Peer& peer, std::vector<DialerEffect>& out) {

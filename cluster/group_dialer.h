@@ -40,7 +40,12 @@ struct Chunk {
   Incarnation incarnation;
   BundleChunk chunk;
 };
-/// The shell could not use the bundle it was handed: it is fetched anew after a back-off.
+/// The shell serves the model by the bundle it was handed.
+struct BundleServed {
+  GroupId group;
+  Incarnation incarnation;
+};
+/// It can't: the bundle is fetched anew after a back-off.
 struct BundleRefused {
   GroupId group;
   Incarnation incarnation;
@@ -48,9 +53,9 @@ struct BundleRefused {
 };
 struct Tick {};
 }  // namespace dialer_in
-using DialerInput =
-    std::variant<dialer_in::Routing, dialer_in::Dialled, dialer_in::Greeted, dialer_in::Lost,
-                 dialer_in::Chunk, dialer_in::BundleRefused, dialer_in::Tick>;
+using DialerInput = std::variant<dialer_in::Routing, dialer_in::Dialled, dialer_in::Greeted,
+                                 dialer_in::Lost, dialer_in::Chunk, dialer_in::BundleServed,
+                                 dialer_in::BundleRefused, dialer_in::Tick>;
 
 namespace dialer_out {
 struct Dial {
@@ -72,7 +77,8 @@ struct SendBundleRequest {
   Incarnation incarnation;
   BundleRequest request;
 };
-/// A whole bundle arrived; the shell verifies and decodes it, then serves the model.
+/// A whole bundle arrived undamaged; the shell makes a served model of it and says whether it
+/// could: BundleServed or BundleRefused. Until then the link is not up.
 struct Bundle {
   GroupEndpoint endpoint;
   Digest digest{};
@@ -104,12 +110,12 @@ class GroupDialer {
   void check() const;
 
  private:
-  enum class State : uint8_t { waiting, dialling, greeting, fetching, up };
+  enum class State : uint8_t { waiting, dialling, greeting, fetching, opening, up };
   struct Peer {
     GroupEndpoint endpoint;
     State state = State::waiting;
     int failures = 0;
-    int refusals = 0;  ///< bundles of this process that could not be used
+    int refusals = 0;  ///< bundles in a row of this process that could not be used
     Time due{};        ///< waiting: dial then; others: give up then
     std::vector<std::byte> bundle;
     uint64_t total = 0;
@@ -117,8 +123,8 @@ class GroupDialer {
   void on_routing(Time now, const RoutingTable& table, std::vector<DialerEffect>& out);
   void on_greeted(Time now, const dialer_in::Greeted& greeted, std::vector<DialerEffect>& out);
   void on_chunk(Time now, const dialer_in::Chunk& got, std::vector<DialerEffect>& out);
-  void on_bundle_refused(Time now, const dialer_in::BundleRefused& refused,
-                         std::vector<DialerEffect>& out);
+  void on_served(const dialer_in::BundleServed& served, std::vector<DialerEffect>& out);
+  void refuse_bundle(Time now, Peer& peer, const std::string& why, std::vector<DialerEffect>& out);
   void serve_from(Peer& peer, std::vector<DialerEffect>& out);
   void retry(Time now, Peer& peer, std::string why, std::vector<DialerEffect>& out);
   void remove(std::map<GroupId, Peer>::iterator at, std::vector<DialerEffect>& out);
@@ -127,7 +133,7 @@ class GroupDialer {
   Incarnation node_;
   uint64_t version_ = 0;
   std::map<GroupId, Peer> peers_;
-  std::map<std::string, Digest> have_;  ///< weights of each model whose bundle was handed out
+  std::map<std::string, Digest> have_;  ///< weights of each model that is served
 };
 
 }  // namespace troupe

@@ -35,10 +35,12 @@ const Defaults& defaults_of(const std::string& backend) {
 /// Of a block of all layers and heads.
 int64_t kv_block_bytes(const ModelSpec& s, const std::string& backend, KvType type) {
   if (backend == "torch") return int64_t{2} * 4 * s.n_layers * s.kv_dim() * kBlockPositions;
-  const native::KvLayout unit{
+  const native::KvLayout layout{
       .format = type == KvType::int8 ? native::KvFormat::int8 : native::KvFormat::f16,
-      .head_dim = s.head_dim};
-  return unit.unit_bytes() * s.n_layers * s.n_kv_heads;
+      .head_dim = s.head_dim,
+      .kv_heads = s.n_kv_heads,
+      .layers = s.n_layers};
+  return layout.block_bytes();
 }
 
 int64_t weights_in_float32(const ModelSpec& s) {

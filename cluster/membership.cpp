@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cluster/hello_rules.h"
 #include "config/check.h"
 
 namespace troupe {
@@ -64,34 +65,31 @@ bool Membership::judge(const std::string& name, Incarnation incarnation, Verdict
   return true;
 }
 
-std::string Membership::objection(const Hello& hello) const {
+Result<void> Membership::judge_sender(const Hello& hello) const {
+  HelloTerms terms{.cluster = terms_.cluster,
+                   .build = terms_.build,
+                   .wire_version = terms_.wire_version,
+                   .config_digest = terms_.config_digest};
   const Process* process = find(hello.process);
-  if (hello.cluster != terms_.cluster)
-    return fmt::format("it belongs to cluster {}, this is {}", hello.cluster, terms_.cluster);
-  if (hello.wire_version != terms_.wire_version)
-    return fmt::format("it speaks wire version {}, this is {}", hello.wire_version,
-                       terms_.wire_version);
+  if (process) {
+    terms.role = process->role;
+    terms.incarnation = process->incarnation;
+  }
+  if (auto agrees = judge_hello(hello, terms); !agrees) return agrees;
   if (!process || hello.node != terms_.node)
-    return fmt::format("process {} of node {} is not part of node {}", hello.process, hello.node,
-                       terms_.node);
-  if (process->role != hello.role)
-    return fmt::format("process {} is a {} here, not a {}", hello.process, name_of(process->role),
-                       name_of(hello.role));
-  if (!is_current(hello.process, hello.incarnation))
-    return "it is not the process this node started";
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("process {} of node {} is not part of node {}: name it in the config",
+                            hello.process, hello.node, terms_.node));
   if (process->standing == Standing::lost)
-    return "this node has given it up and starts another one";
-  if (hello.build != terms_.build)
-    return fmt::format("it is build {}, this is {}", hello.build, terms_.build);
-  if (hello.config_digest != terms_.config_digest) return "its config differs from this node's";
+    return fail(ErrorCode::invalid_argument,
+                "this node has given it up and starts another one: end it");
   return {};
 }
 
 Result<Membership::Admission> Membership::greet(const Hello& hello) {
-  std::string why = objection(hello);
-  if (!why.empty()) {
+  if (auto agrees = judge_sender(hello); !agrees) {
     ++refused_;
-    return fail(ErrorCode::invalid_argument, std::move(why));
+    return std::unexpected(agrees.error());
   }
   Process& process = processes_.at(hello.process);
   if (process.standing == Standing::member) return Admission::repeated;

@@ -56,7 +56,8 @@ class Membership {
   bool lose(const std::string& name, Incarnation incarnation);
   /// The failure detector's verdict; dead: lost. True: it is news of a process expected or in.
   bool judge(const std::string& name, Incarnation incarnation, Verdict verdict);
-  /// Refused: one sentence for people on both sides.
+  /// By judge_hello() and what this node knows of the process. Refused: a clause for people on
+  /// both sides.
   Result<Admission> greet(const Hello& hello);
   /// Expected ones whose Hello is overdue.
   std::vector<std::string> overdue(Time now) const;
@@ -78,7 +79,7 @@ class Membership {
   void check() const;
 
  private:
-  std::string objection(const Hello& hello) const;
+  Result<void> judge_sender(const Hello& hello) const;
 
   MembershipTerms terms_;
   std::map<std::string, Process> processes_;

@@ -142,7 +142,9 @@ Drawn SamplerSlot::draw(std::span<const float> logits, int32_t position,
   if (open_.n_logprobs >= 0) {
     const LogNormaliser normaliser = normalise(logits, scratch.blocks);
     drawn.logprob = normaliser.logprob(logits[static_cast<size_t>(drawn.token)]);
-    drawn.top = top_logprobs(logits, normaliser, open_.n_logprobs);
+    scratch.top.resize(std::min(static_cast<size_t>(open_.n_logprobs), logits.size()));
+    top_logprobs(logits, normaliser, scratch.top);
+    drawn.top = scratch.top;
   }
   return drawn;
 }
@@ -204,32 +206,25 @@ LogNormaliser normalise(std::span<const float> logits, std::vector<BlockSum>& bl
   return result;
 }
 
-LogNormaliser normalise(std::span<const float> logits) {
-  std::vector<BlockSum> blocks;
-  return normalise(logits, blocks);
-}
-
-std::vector<TokenLogprob> top_logprobs(std::span<const float> logits,
-                                       const LogNormaliser& normaliser, int32_t count) {
-  const size_t wanted = std::min(static_cast<size_t>(std::max(count, 0)), logits.size());
+void top_logprobs(std::span<const float> logits, const LogNormaliser& normaliser,
+                  std::span<TokenLogprob> top) {
+  TROUPE_CHECK(top.size() <= logits.size(), top.size(), logits.size());
+  if (top.empty()) return;
   const auto better = [](const TokenLogprob& a, const TokenLogprob& b) {
     return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;
   };
   // A heap with the worst on top; `logprob` holds the raw logit until the end.
-  std::vector<TokenLogprob> top;
-  top.reserve(wanted + 1);
-  for (size_t i = 0; wanted > 0 && i < logits.size(); ++i) {
+  for (size_t i = 0; i < top.size(); ++i) top[i] = {static_cast<int32_t>(i), logits[i]};
+  std::make_heap(top.begin(), top.end(), better);
+  for (size_t i = top.size(); i < logits.size(); ++i) {
     // Ids ascend, so an equal logit never displaces one that is in.
-    if (top.size() == wanted && logits[i] <= top.front().logprob) continue;
-    top.push_back({static_cast<int32_t>(i), logits[i]});
-    std::push_heap(top.begin(), top.end(), better);
-    if (top.size() <= wanted) continue;
+    if (logits[i] <= top.front().logprob) continue;
     std::pop_heap(top.begin(), top.end(), better);
-    top.pop_back();
+    top.back() = {static_cast<int32_t>(i), logits[i]};
+    std::push_heap(top.begin(), top.end(), better);
   }
   std::sort_heap(top.begin(), top.end(), better);
   for (TokenLogprob& entry : top) entry.logprob = normaliser.logprob(entry.logprob);
-  return top;
 }
 
 }  // namespace troupe

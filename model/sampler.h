@@ -17,8 +17,9 @@ struct Drawn {
   int32_t token = 0;
   float logprob =
       0;  ///< of `token`, from raw logits (before penalties and temperature); 0 if not wanted
-  std::vector<TokenLogprob> top;  ///< n_logprobs entries (at most the vocabulary), best first
-  bool nonfinite = false;         ///< a logit was NaN or infinite; token is then meaningless
+  /// n_logprobs entries (at most the vocabulary), best first; in the scratch, until its next draw.
+  std::span<const TokenLogprob> top;
+  bool nonfinite = false;  ///< a logit was NaN or infinite; token is then meaningless
 };
 
 /// Reused between draws so that a draw allocates nothing once warm. One per thread that draws.
@@ -27,6 +28,7 @@ struct SamplerScratch {
   std::vector<int32_t> band;     ///< room for the vocabulary
   std::vector<uint64_t> walked;  ///< tokens in the order of N15, as far as a draw had to go
   std::vector<BlockSum> blocks;
+  std::vector<TokenLogprob> top;
 };
 
 /// Sampler state of one open slot: parameters plus token counts for penalties.
@@ -75,10 +77,10 @@ struct LogNormaliser {
   float logprob(float logit) const;
 };
 LogNormaliser normalise(std::span<const float> logits, std::vector<BlockSum>& scratch);
-LogNormaliser normalise(std::span<const float> logits);
 
-/// The `count` most likely tokens, best first, ties to the lowest id.
-std::vector<TokenLogprob> top_logprobs(std::span<const float> logits,
-                                       const LogNormaliser& normaliser, int32_t count);
+/// Fills `top` with the most likely tokens, best first, ties to the lowest id. At most
+/// logits.size() are asked for.
+void top_logprobs(std::span<const float> logits, const LogNormaliser& normaliser,
+                  std::span<TokenLogprob> top);
 
 }  // namespace troupe

@@ -137,8 +137,8 @@ struct StepOutput {
   std::vector<float> logprob;  ///< of the drawn token, from raw logits
   std::vector<TokenLogprob> top;
   std::vector<float> pooled, scores;
-  /// Microseconds: 0 prepare and embed, 1 layers, 2 head, 3 sampling; what is not told apart counts
-  /// with the layers. The others are 0.
+  /// Microseconds: 0 prepare, 1 layers (with embedding), 2 head, 3 sampling; what is not told apart
+  /// counts with the layers. Together all the time of the step. The others are 0.
   std::array<uint32_t, 8> phase_us{};
 };
 

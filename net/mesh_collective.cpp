@@ -53,7 +53,13 @@ Result<void> MeshCollective::refuse(std::string message) {
 
 Result<void> MeshCollective::all_gather_v(std::span<const std::byte> mine, std::span<std::byte> all,
                                           std::span<const size_t> counts, CallTag tag) {
-  if (auto started = exchange_->start(tag, CallKind::all_gather_v); !started) return started;
+  return gather(CallKind::all_gather_v, mine, all, counts, tag);
+}
+
+Result<void> MeshCollective::gather(CallKind kind, std::span<const std::byte> mine,
+                                    std::span<std::byte> all, std::span<const size_t> counts,
+                                    CallTag tag) {
+  if (auto started = exchange_->start(tag, kind); !started) return started;
   size_t offset = 0;
   for (size_t r = 0; r < counts.size() && r < parts_.size(); ++r) {
     if (counts[r] > all.size() - offset) break;
@@ -63,7 +69,7 @@ Result<void> MeshCollective::all_gather_v(std::span<const std::byte> mine, std::
   if (counts.size() != members_.size() || offset != all.size() ||
       mine.size() != counts[static_cast<size_t>(own_)])
     return refuse(
-        fmt::format("all_gather_v got {} counts for {} ranks, {} bytes for all and {} of "
+        fmt::format("a gather got {} counts for {} ranks, {} bytes for all and {} of "
                     "its own; counts must fit the ranks and the buffers",
                     counts.size(), size(), all.size(), mine.size()));
   std::byte* const place = parts_[static_cast<size_t>(own_)].data();

@@ -24,6 +24,9 @@ class MeshCollective final : public Collective {
   int size() const override { return static_cast<int>(members_.size()); }
   Result<void> all_gather_v(std::span<const std::byte> mine, std::span<std::byte> all,
                             std::span<const size_t> counts, CallTag tag) override;
+  /// all_gather_v as part of a call of another kind, which must be the same on all ranks.
+  Result<void> gather(CallKind kind, std::span<const std::byte> mine, std::span<std::byte> all,
+                      std::span<const size_t> counts, CallTag tag);
   Result<void> all_reduce(Buffer data, CallTag tag) override;
   Result<void> broadcast(Buffer data, int root, CallTag tag) override;
   Result<void> send(Buffer data, int peer, CallTag tag) override;

@@ -14,12 +14,15 @@ namespace troupe {
 namespace {
 
 constexpr size_t kHeaderBytes = sizeof(FrameHeader);
+/// Rounds that moved something between two looks at the clock.
+constexpr unsigned kRoundsPerLook = 64;
 
 }  // namespace
 
-RankExchange::RankExchange(std::unique_ptr<PipeMesh> mesh, uint32_t generation)
+RankExchange::RankExchange(std::unique_ptr<PipeMesh> mesh, uint32_t generation, int first)
     : mesh_(std::move(mesh)),
       generation_(generation),
+      first_(first),
       between_(static_cast<size_t>(mesh_->size()), 1) {
   const auto peers = static_cast<size_t>(mesh_->size());
   outs_.reserve(peers);
@@ -34,13 +37,14 @@ Result<void> RankExchange::start(CallTag tag, CallKind kind, int detail) {
     return fail({ErrorCode::invalid_argument,
                  fmt::format("rank {} made a call of generation {} on the collective of generation "
                              "{}; use the one that its generation formed",
-                             rank(), tag.generation, generation_),
+                             named(rank()), tag.generation, generation_),
                  {}});
   if (tag.deadline <= Duration::zero() || tag.deadline > kCollectiveDeadlineMax)
-    return fail({ErrorCode::invalid_argument,
-                 fmt::format("rank {} gave a call {} s; give it more than 0 and at most {} s",
-                             rank(), to_seconds(tag.deadline), to_seconds(kCollectiveDeadlineMax)),
-                 {}});
+    return fail(
+        {ErrorCode::invalid_argument,
+         fmt::format("rank {} gave a call {} s; give it more than 0 and at most {} s",
+                     named(rank()), to_seconds(tag.deadline), to_seconds(kCollectiveDeadlineMax)),
+         {}});
   call_ = {.generation = tag.generation,
            .step = tag.step,
            .seq = tag.seq,
@@ -62,7 +66,7 @@ Result<void> RankExchange::run(std::span<const Out> outs, std::span<const In> in
   ins_.clear();
   for (const Out& out : outs) outs_.push_back({out, header_of(out.body.size())});
   for (const In& in : ins) ins_.push_back({in, {}});
-  for (;;) {
+  for (unsigned rounds = 0;;) {
     if (auto going = mesh_->check(); !going) return fail(std::move(going.error()));
     size_t moved = 0;
     bool finished = true;
@@ -81,7 +85,8 @@ Result<void> RankExchange::run(std::span<const Out> outs, std::span<const In> in
       finished = finished && in.finished;
     }
     if (finished) return {};
-    if (moved > 0) continue;
+    if (moved > 0 && ++rounds % kRoundsPerLook != 0) continue;
+    if (moved > 0 && std::chrono::steady_clock::now() < until_) continue;
     if (auto waited = wait(); !waited) return fail(std::move(waited.error()));
   }
 }
@@ -135,7 +140,7 @@ Result<void> RankExchange::accept(const Incoming& in) {
   if (in.header.magic == kFrameMagic && in.header.kind == CallKind::fault) return read_fault(in);
   const FrameHeader expected = header_of(in.from.body.size());
   if (in.header != expected)
-    return std::unexpected(divergence(in.header, in.from.peer, expected, rank()));
+    return std::unexpected(divergence(in.header, named(in.from.peer), expected, named(rank())));
   return {};
 }
 
@@ -148,11 +153,13 @@ Result<void> RankExchange::read_fault(const Incoming& in) {
   const size_t got = read ? *read : 0;
   Error reason = fault_from(in.header.detail, std::string(text.data(), got));
   if (reason.message.empty())
-    reason.message = fmt::format("rank {} gave up; start another generation", in.from.peer);
+    reason.message = fmt::format("rank {} gave up; start another generation", named(in.from.peer));
   return std::unexpected(std::move(reason));
 }
 
 Result<void> RankExchange::wait() {
+  // Bytes that trickle in keep the mesh's wait short, but not this call going.
+  if (std::chrono::steady_clock::now() >= until_) return std::unexpected(too_late());
   readable_.clear();
   writable_.clear();
   for (const Incoming& in : ins_)
@@ -161,18 +168,25 @@ Result<void> RankExchange::wait() {
     if (!out.finished) writable_.push_back(out.to.peer);
   const auto in_time = mesh_->wait({readable_, writable_}, until_);
   if (!in_time) return std::unexpected(in_time.error());
-  if (*in_time) return {};
-  const auto silent = std::ranges::find(ins_, false, &Incoming::finished);
+  if (!*in_time) return std::unexpected(too_late());
+  return {};
+}
+
+Error RankExchange::too_late() const {
+  const auto awaited = std::ranges::find(ins_, false, &Incoming::finished);
   const auto full = std::ranges::find(outs_, false, &Outgoing::finished);
-  const bool awaits = silent != ins_.end();
-  const size_t bytes = awaits ? silent->from.body.size() : full->to.body.size();
-  return troupe::fail(
+  const bool awaits = awaited != ins_.end();
+  const char* what = !awaits             ? "could not send all to"
+                     : awaited->got == 0 ? "heard nothing from"
+                                         : "did not hear all from";
+  const int peer = awaits ? awaited->from.peer : full->to.peer;
+  const size_t bytes = awaits ? awaited->from.body.size() : full->to.body.size();
+  return {
       ErrorCode::deadline_exceeded,
-      fmt::format("rank {} {} rank {} for {} s in {}; start another generation without the rank "
-                  "that hangs",
-                  rank(), awaits ? "heard nothing from" : "could not send to",
-                  awaits ? silent->from.peer : full->to.peer, to_seconds(allowed_),
-                  describe(header_of(bytes))));
+      fmt::format("rank {} {} rank {} for {} ms in {}; start another generation without the "
+                  "rank that hangs",
+                  named(rank()), what, named(peer), to_ms(allowed_), describe(header_of(bytes))),
+      {}};
 }
 
 Result<void> RankExchange::fail(Error reason) {

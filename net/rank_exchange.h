@@ -17,7 +17,8 @@ namespace troupe {
 
 class RankExchange {
  public:
-  RankExchange(std::unique_ptr<PipeMesh> mesh, uint32_t generation);
+  /// `first` is what people call the mesh's rank 0: where it joins a part of a group.
+  RankExchange(std::unique_ptr<PipeMesh> mesh, uint32_t generation, int first = 0);
 
   int rank() const { return mesh_->rank(); }
   int size() const { return mesh_->size(); }
@@ -54,15 +55,18 @@ class RankExchange {
     bool finished = false;
   };
 
+  int named(int rank) const { return first_ + rank; }
   FrameHeader header_of(size_t bytes) const;
   Result<size_t> push(Outgoing& out);
   Result<size_t> pull(Incoming& in);
   Result<void> accept(const Incoming& in);
   Result<void> read_fault(const Incoming& in);
   Result<void> wait();
+  Error too_late() const;
 
   std::unique_ptr<PipeMesh> mesh_;
   const uint32_t generation_;
+  const int first_;
   std::optional<Error> over_;
 
   // The call in progress.

@@ -47,7 +47,10 @@ std::unexpected<Error> foreign() {
 }  // namespace
 
 Result<std::shared_ptr<ShmMap>> ShmMap::create(int ranks, uint32_t generation) {
-  TROUPE_CHECK(ranks >= 2 && ranks <= kCollectiveRanksMax, ranks);
+  if (ranks < 2 || ranks > kCollectiveRanksMax)
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{} ranks can't share memory; give a host 2 to {} ranks of a group",
+                            ranks, kCollectiveRanksMax));
   const auto count = static_cast<uint32_t>(ranks);
   const size_t bytes = map_bytes(count);
   FileDescriptor memory(::memfd_create("troupe ranks", MFD_CLOEXEC | MFD_ALLOW_SEALING));

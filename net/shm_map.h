@@ -32,7 +32,8 @@ struct ShmControl {
 /// Any thread; the memory stays mapped while this lives.
 class ShmMap {
  public:
-  /// For 2..kCollectiveRanksMax ranks. unavailable when there is not enough memory.
+  /// invalid_argument for other than 2..kCollectiveRanksMax ranks; unavailable when there is not
+  /// enough memory.
   static Result<std::shared_ptr<ShmMap>> create(int ranks, uint32_t generation);
   /// In a rank; the descriptor may be closed after. data_loss when it is nothing that create() of
   /// this build made.

@@ -31,7 +31,7 @@ Result<std::unique_ptr<Decoder>> Decoder::make(const WeightSource& source, const
   d->weights_ = std::move(*weights);
   d->rope_ = std::make_unique<RopeTable>(spec.rope, spec.head_dim, budget.context,
                                          d->weights_.rope_divisors);
-  auto store = KvStore::make(kv, spec.n_layers);
+  auto store = KvStore::make(kv);
   if (!store) return std::unexpected(store.error());
   d->kv_ = std::move(*store);
   auto attention = Attention::make(spec, kernels, budget.max_rows, budget.context, pool.threads());

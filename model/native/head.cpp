@@ -56,15 +56,15 @@ void Head::compute(ThreadPool& pool, const Activations& hidden, int32_t first, i
   });
 }
 
-Head::Best Head::best(int32_t row) const {
+Largest Head::best(int32_t row) const {
   const BlockBest* all = bests_.data() + row * blocks_;
-  Best best{all[0].token, all[0].finite};
+  Largest best{all[0].token, all[0].finite};
   float value = all[0].value;
   for (int32_t block = 1; block < blocks_; ++block) {
     best.finite &= all[block].finite;
     if (all[block].value > value) {
       value = all[block].value;
-      best.token = all[block].token;
+      best.index = all[block].token;
     }
   }
   return best;

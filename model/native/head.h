@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/result.h"
+#include "model/exact_math.h"
 #include "model/native/activations.h"
 #include "model/native/arena.h"
 #include "model/native/matmul.h"
@@ -34,11 +35,8 @@ class Head {
   std::span<const float> logits(int32_t row) const {
     return {logits_ + row * stride_, static_cast<size_t>(vocab_)};
   }
-  struct Best {
-    int32_t token = 0;
-    bool finite = true;
-  };
-  Best best(int32_t row) const;
+  int64_t stride() const { return stride_; }  ///< floats from a row's logits to the next one's
+  Largest best(int32_t row) const;
 
  private:
   struct BlockBest {

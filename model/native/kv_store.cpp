@@ -7,10 +7,9 @@
 
 namespace troupe::native {
 
-Result<KvStore> KvStore::make(const KvLayout& layout, int32_t layers) {
+Result<KvStore> KvStore::make(const KvLayout& layout) {
   KvStore store;
   store.layout_ = layout;
-  store.layers_ = layers;
   auto memory = HugeBuffer::make(static_cast<size_t>(store.bytes()));
   if (!memory) return std::unexpected(memory.error());
   store.memory_ = std::move(*memory);
@@ -19,16 +18,14 @@ Result<KvStore> KvStore::make(const KvLayout& layout, int32_t layers) {
 }
 
 void KvStore::copy(int32_t from, int32_t to) const {
-  const auto bytes = static_cast<size_t>(layout_.unit_bytes() * layout_.kv_heads);
-  for (int32_t layer = 0; layer < layers_; ++layer)
-    std::memcpy(unit(layer, to, 0), unit(layer, from, 0), bytes);
+  std::memcpy(unit(0, to, 0), unit(0, from, 0), static_cast<size_t>(layout_.block_bytes()));
 }
 
 Digest KvStore::layout_id() const {
   return NumericsId()
       .add(layout_.format == KvFormat::f16 ? "native kv f16, K [dim][16], V [16][dim]"
                                            : "native kv int8, K [dim][16], V [16][dim], scales")
-      .add(static_cast<uint64_t>(layers_))
+      .add(static_cast<uint64_t>(layout_.layers))
       .add(static_cast<uint64_t>(layout_.kv_heads))
       .add(static_cast<uint64_t>(layout_.head_dim))
       .finish();
@@ -39,7 +36,7 @@ Result<void> KvStore::check(BlockId block, const BlockImage& image) const {
     return fail(ErrorCode::invalid_argument, "There is no KV block " + std::to_string(block.value) +
                                                  ": name one below " +
                                                  std::to_string(layout_.blocks) + ".");
-  if (image.kv_layout_id != layout_id() || image.layer < 0 || image.layer >= layers_ ||
+  if (image.kv_layout_id != layout_id() || image.layer < 0 || image.layer >= layout_.layers ||
       image.kv_head < 0 || image.kv_head >= layout_.kv_heads ||
       image.bytes.size() != static_cast<size_t>(layout_.unit_bytes()))
     return fail(ErrorCode::invalid_argument,

@@ -15,10 +15,10 @@ namespace troupe::native {
 class KvStore {
  public:
   KvStore() = default;
-  static Result<KvStore> make(const KvLayout& layout, int32_t layers);
+  static Result<KvStore> make(const KvLayout& layout);
 
   const KvLayout& layout() const { return layout_; }
-  unsigned char* layer(int32_t layer) const { return base_ + layer * layout_.layer_bytes(); }
+  unsigned char* layer(int32_t index) const { return base_ + layout_.layer(index); }
   unsigned char* unit(int32_t layer_index, int32_t block, int32_t kv_head) const {
     return layer(layer_index) + layout_.unit(block, kv_head);
   }
@@ -30,13 +30,12 @@ class KvStore {
   /// invalid_argument unless the image is of this layout and the block exists.
   Result<void> export_block(BlockId block, BlockImage& image) const;
   Result<void> import_block(BlockId block, const BlockImage& image) const;
-  int64_t bytes() const { return layout_.layer_bytes() * layers_; }
+  int64_t bytes() const { return layout_.bytes(); }
 
  private:
   Result<void> check(BlockId block, const BlockImage& image) const;
 
   KvLayout layout_;
-  int32_t layers_ = 0;
   HugeBuffer memory_;
   unsigned char* base_ = nullptr;
 };

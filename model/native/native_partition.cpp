@@ -1,5 +1,6 @@
 #include "model/native/native_partition.h"
 
+#include <array>
 #include <bit>
 #include <chrono>
 #include <string>
@@ -34,9 +35,25 @@ class StepGuard final : public StepStop {
   Clock::time_point end_;
 };
 
-uint32_t us(Clock::duration d) {
-  return static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(d).count());
-}
+/// Gives the time of a step to its phases. Each begins where the one before ended, in whole
+/// microseconds since the start: nothing is lost to rounding, however short a phase is.
+class PhaseTimer {
+ public:
+  enum Phase : uint8_t { prepare, layers, head, sampling };  ///< places in StepOutput::phase_us
+  explicit PhaseTimer(std::array<uint32_t, 8>& phase_us) : phase_us_(phase_us) {
+    phase_us_.fill(0);
+  }
+  void ends(Phase phase) {
+    const auto since = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start_);
+    phase_us_[phase] += static_cast<uint32_t>(since.count()) - counted_;
+    counted_ = static_cast<uint32_t>(since.count());
+  }
+
+ private:
+  std::array<uint32_t, 8>& phase_us_;
+  Clock::time_point start_ = Clock::now();
+  uint32_t counted_ = 0;
+};
 
 Result<Isa> choose_isa(const std::string& asked) {
   if (asked.empty()) return best_isa();
@@ -98,7 +115,8 @@ Result<Capabilities> NativePartition::load(const WeightSource& weights, const Mo
   const KvLayout layout{.format = budget.kv_type == KvType::int8 ? KvFormat::int8 : KvFormat::f16,
                         .head_dim = spec.head_dim,
                         .kv_heads = spec.n_kv_heads,
-                        .blocks = budget.kv_blocks};
+                        .blocks = budget.kv_blocks,
+                        .layers = spec.n_layers};
   auto decoder = Decoder::make(weights, spec, budget, layout, matmul, kernels, *pool_);
   if (!decoder) return std::unexpected(decoder.error());
   decoder_ = std::move(*decoder);
@@ -137,17 +155,34 @@ Result<const StepOutput*> NativePartition::wait(Ticket ticket, Duration timeout)
 }
 
 Result<void> NativePartition::run(const StepPlan& plan, Duration timeout) {
+  PhaseTimer timer(output_.phase_us);
+  const StepGuard guard(queue_, timeout);
   if (auto ok = check_.admit(plan); !ok) return ok;
   answer_.begin(plan);
   for (const BlockCopy& copy : plan.copy) decoder_->kv().copy(copy.src, copy.dst);
-  if (auto ok = compute_rows(plan, timeout); !ok) return ok;
+  list_rows(plan);
+  timer.ends(PhaseTimer::prepare);
+  if (auto ok = decoder_->forward(sequences_, guard); !ok) return ok;
+  timer.ends(PhaseTimer::layers);
+  const Activations& hidden = decoder_->hidden();
+  const Tiling& tiling = hidden.tiling();
+  for (int32_t tile = 0; decoder_->hidden_rows() > 0 && tile < tiling.count;) {
+    const int32_t count = Head::tiles_at_once(tiling, tile);
+    head_.compute(*pool_, hidden, tile, count);
+    timer.ends(PhaseTimer::head);
+    const int32_t first = tiling.first(tile);
+    const int32_t end = tile + count < tiling.count ? tiling.first(tile + count) : tiling.rows;
+    answer_rows(plan, first, end - first);
+    timer.ends(PhaseTimer::sampling);
+    tile += count;
+  }
   answer_.write(plan, output_);
   check_.produced(output_);
+  timer.ends(PhaseTimer::sampling);
   return {};
 }
 
-Result<void> NativePartition::compute_rows(const StepPlan& plan, Duration timeout) {
-  const auto start = Clock::now();
+void NativePartition::list_rows(const StepPlan& plan) {
   const std::vector<int32_t>& tokens = check_.resolved_tokens(plan);
   sequences_.clear();
   for (const Slice& slice : plan.slices)
@@ -156,27 +191,22 @@ Result<void> NativePartition::compute_rows(const StepPlan& plan, Duration timeou
                           .rows = slice.n_rows,
                           .position = slice.pos0,
                           .first_out = slice.out == Out::none ? slice.n_rows : slice.out_row0});
-  const auto prepared = Clock::now();
-  if (auto ok = decoder_->forward(sequences_, StepGuard(queue_, timeout)); !ok) return ok;
-  output_.phase_us.fill(0);
-  output_.phase_us[0] = us(prepared - start);
-  auto at = Clock::now();
-  output_.phase_us[1] = us(at - prepared);
-  const Activations& hidden = decoder_->hidden();
-  const Tiling& tiling = hidden.tiling();
-  for (int32_t tile = 0; decoder_->hidden_rows() > 0 && tile < tiling.count;) {
-    const int32_t count = Head::tiles_at_once(tiling, tile);
-    head_.compute(*pool_, hidden, tile, count);
-    const auto computed = Clock::now();
-    const int32_t first = tiling.first(tile);
-    const int32_t end = tile + count < tiling.count ? tiling.first(tile + count) : tiling.rows;
-    answer_.take(*pool_, plan, head_, first, end - first);
-    output_.phase_us[2] += us(computed - at);
-    at = Clock::now();
-    output_.phase_us[3] += us(at - computed);
-    tile += count;
+}
+
+void NativePartition::answer_rows(const StepPlan& plan, int32_t first, int32_t count) {
+  std::array<Largest, Head::kRowsMax> largest;
+  for (int32_t row = 0; row < count; ++row) largest[static_cast<size_t>(row)] = head_.best(row);
+  const LogitRows rows{.logits = head_.logits(0).data(),
+                       .stride = head_.stride(),
+                       .first = first,
+                       .largest = std::span(largest).first(static_cast<size_t>(count))};
+  const StepAnswer::Jobs jobs = answer_.take(plan, rows);
+  const auto run = [&](int job, int thread) { answer_.run(plan, rows, job, thread); };
+  if (jobs.costly) {
+    pool_->run(jobs.count, run);
+  } else {
+    for (int job = 0; job < jobs.count; ++job) run(job, 0);
   }
-  return {};
 }
 
 Result<void> NativePartition::export_block(BlockId block, BlockImage& image) {

@@ -10,10 +10,10 @@
 
 #include "model/native/decoder.h"
 #include "model/native/head.h"
-#include "model/native/step_answer.h"
 #include "model/native/thread_pool.h"
 #include "model/partition.h"
 #include "model/plan_check.h"
+#include "model/step_answer.h"
 #include "model/step_queue.h"
 
 namespace troupe::native {
@@ -30,7 +30,9 @@ class NativePartition final : public Partition {
 
  private:
   Result<void> run(const StepPlan& plan, Duration timeout);
-  Result<void> compute_rows(const StepPlan& plan, Duration timeout);
+  void list_rows(const StepPlan& plan);
+  /// Of the rows whose logits the head has just computed.
+  void answer_rows(const StepPlan& plan, int32_t first, int32_t count);
 
   StepQueue queue_;
   PlanCheck check_;

@@ -95,7 +95,7 @@ void hash_attention(Isa isa, Source& source, Hash& hash) {
   const VectorKernels& kernels = vector_kernels_for(isa);
   for (KvFormat format : {KvFormat::f16, KvFormat::int8}) {
     const KvLayout layout{.format = format, .head_dim = kDim, .kv_heads = 1, .blocks = 2};
-    auto kv = HugeBuffer::make(static_cast<size_t>(layout.layer_bytes()));
+    auto kv = HugeBuffer::make(static_cast<size_t>(layout.bytes()));
     if (!kv) return;
     auto* base = reinterpret_cast<unsigned char*>(kv->data());
     constexpr int32_t kPositions = 21;

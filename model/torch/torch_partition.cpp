@@ -85,8 +85,7 @@ Result<Capabilities> TorchPartition::load_whole(const WeightSource& weights, con
   budget_ = budget;
   decoder_.emplace(spec, std::move(*loaded), budget.kv_blocks, budget.max_rows, budget.context);
   check_ = PlanCheck(budget, spec.vocab);
-  slots_.clear();
-  slots_.resize(static_cast<size_t>(budget.max_slots));
+  answer_ = StepAnswer(budget.max_slots, budget.max_rows, spec.vocab, 1);
   kv_layout_id_ = NumericsId()
                       .add("torch kv f32, K and V [16, head_dim]")
                       .add(static_cast<uint64_t>(spec.n_layers))
@@ -127,7 +126,7 @@ Result<const StepOutput*> TorchPartition::wait(Ticket ticket, Duration timeout) 
 Result<void> TorchPartition::run(const StepPlan& plan, Duration timeout) {
   const auto start = Clock::now();
   if (auto ok = check_.admit(plan); !ok) return ok;
-  open_and_close(plan);
+  answer_.begin(plan);
   for (const BlockCopy& copy : plan.copy) decoder_->kv().copy(copy);
 
   const std::vector<int32_t>& resolved = check_.resolved_tokens(plan);
@@ -150,10 +149,7 @@ Result<void> TorchPartition::run(const StepPlan& plan, Duration timeout) {
   if (auto ok = decoder_->forward(tokens, sequences, interrupt); !ok) return ok;
   const auto computed = Clock::now();
 
-  output_ = StepOutput{};
-  output_.key = plan.key;
-  output_.plan_hash = plan.hash;
-  produce(plan);
+  answer_rows(plan);
   check_.produced(output_);
   const auto us = [](Clock::duration d) {
     return static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(d).count());
@@ -163,86 +159,30 @@ Result<void> TorchPartition::run(const StepPlan& plan, Duration timeout) {
   return {};
 }
 
-void TorchPartition::open_and_close(const StepPlan& plan) {
-  for (int32_t slot : plan.close) slots_[static_cast<size_t>(slot)].reset();
-  for (const SlotOpen& open : plan.open) slots_[static_cast<size_t>(open.slot)].emplace(open);
-}
-
-void TorchPartition::produce(const StepPlan& plan) {
-  struct Wanted {
-    size_t slice;
-    int32_t row;          ///< within the slice
-    int32_t score_token;  ///< Out::score
-  };
-  std::vector<Wanted> wanted;
-  std::vector<int32_t> rows;  // of the step
+void TorchPartition::answer_rows(const StepPlan& plan) {
+  std::vector<int32_t> rows;  // of the step, that give output
   int32_t row0 = 0;
-  for (size_t i = 0; i < plan.slices.size(); ++i) {
-    const Slice& slice = plan.slices[i];
-    for (int32_t row = slice.out_row0; row < slice.n_rows && slice.out != Out::none; ++row) {
-      const int32_t score_token =
-          slice.out == Out::score
-              ? plan.score[static_cast<size_t>(slice.score_off + row - slice.out_row0)]
-              : 0;
-      wanted.push_back({i, row, score_token});
+  for (const Slice& slice : plan.slices) {
+    for (int32_t row = slice.out_row0; row < slice.n_rows && slice.out != Out::none; ++row)
       rows.push_back(row0 + row);
-    }
     row0 += slice.n_rows;
   }
   const auto vocab = static_cast<size_t>(spec_.vocab);
-  size_t next_slice = 0;
-  size_t ended_slice = plan.slices.size();  // whose draft was wrong: its later rows count no more
-  const auto begin_slices_until = [&](size_t slice) {
-    for (; next_slice <= slice && next_slice < plan.slices.size(); ++next_slice) {
-      SliceOut out;
-      out.slot = plan.slices[next_slice].slot;
-      out.tok_off = static_cast<int32_t>(output_.tokens.size());
-      out.top_off = static_cast<int32_t>(output_.top.size());
-      out.score_off = static_cast<int32_t>(output_.scores.size());
-      output_.slices.push_back(out);
-    }
-  };
+  std::vector<Largest> largest;
   for (size_t at = 0; at < rows.size(); at += Decoder::kLogitRowsMax) {
     const size_t count = std::min<size_t>(Decoder::kLogitRowsMax, rows.size() - at);
     const float* logits = decoder_->logits(std::span(rows).subspan(at, count)).data_ptr<float>();
-    for (size_t i = 0; i < count; ++i) {
-      const Wanted& w = wanted[at + i];
-      begin_slices_until(w.slice);
-      if (w.slice == ended_slice) continue;
-      const Slice& slice = plan.slices[w.slice];
-      answer_row(slice, output_.slices[w.slice], w.row, w.score_token, {logits + i * vocab, vocab});
-      if (slice.n_draft > 0 && !next_row_counts(plan, slice, w.row, output_.tokens.back()))
-        ended_slice = w.slice;
-    }
+    largest.clear();
+    for (size_t i = 0; i < count; ++i)
+      largest.push_back(exact_largest({logits + i * vocab, vocab}));
+    const LogitRows run{.logits = logits,
+                        .stride = spec_.vocab,
+                        .first = static_cast<int32_t>(at),
+                        .largest = largest};
+    const StepAnswer::Jobs jobs = answer_.take(plan, run);
+    for (int32_t job = 0; job < jobs.count; ++job) answer_.run(plan, run, job, 0);
   }
-  begin_slices_until(plan.slices.size());
-}
-
-void TorchPartition::answer_row(const Slice& slice, SliceOut& out, int32_t row, int32_t score_token,
-                                std::span<const float> logits) {
-  SamplerSlot& slot = *slots_[static_cast<size_t>(slice.slot)];
-  const int32_t n_top = std::clamp(slot.parameters().n_logprobs, 0, spec_.vocab);
-  out.n_top = n_top;
-  std::vector<TokenLogprob> top;
-  if (slice.out == Out::score) {
-    const LogNormaliser normaliser = normalise(logits);
-    if (normaliser.nonfinite) out.flags |= kNonfinite;
-    output_.scores.push_back(normaliser.logprob(logits[static_cast<size_t>(score_token)]));
-    top = top_logprobs(logits, normaliser, n_top);
-  } else {
-    Drawn drawn = slot.draw(logits, slice.pos0 + row + 1, scratch_);
-    if (drawn.nonfinite) {
-      out.flags |= kNonfinite;
-    } else {
-      slot.accept(drawn.token);
-    }
-    output_.tokens.push_back(drawn.token);
-    output_.logprob.push_back(drawn.logprob);
-    ++out.n_tokens;
-    top = std::move(drawn.top);
-  }
-  top.resize(static_cast<size_t>(n_top));
-  output_.top.insert(output_.top.end(), top.begin(), top.end());
+  answer_.write(plan, output_);
 }
 
 Result<void> TorchPartition::check_image(BlockId block, const BlockImage& image) const {

@@ -9,7 +9,7 @@
 
 #include "model/partition.h"
 #include "model/plan_check.h"
-#include "model/sampler.h"
+#include "model/step_answer.h"
 #include "model/step_queue.h"
 #include "model/torch/decoder.h"
 
@@ -30,11 +30,8 @@ class TorchPartition final : public Partition {
   Result<Capabilities> load_whole(const WeightSource& weights, const ModelSpec& spec,
                                   const Budget& budget);
   Result<void> run(const StepPlan& plan, Duration timeout);
-  void open_and_close(const StepPlan& plan);
-  void produce(const StepPlan& plan);
-  /// Draws or scores one output row of a slice; rows come in the order of the plan.
-  void answer_row(const Slice& slice, SliceOut& out, int32_t row, int32_t score_token,
-                  std::span<const float> logits);
+  /// Logits of all rows that give output, some at a time, and the step's output from them.
+  void answer_rows(const StepPlan& plan);
   Result<void> check_image(BlockId block, const BlockImage& image) const;
 
   ModelSpec spec_;
@@ -43,8 +40,7 @@ class TorchPartition final : public Partition {
   std::optional<Decoder> decoder_;
   StepQueue queue_;
   PlanCheck check_;
-  std::vector<std::optional<SamplerSlot>> slots_;
-  SamplerScratch scratch_;
+  StepAnswer answer_;
   StepOutput output_;
 };
 

@@ -70,7 +70,6 @@ struct Scene {
     config.id = "n1/batcher/oracle.0";
     config.incarnation = Incarnation(42);
     config.lane = lane;
-    config.bundle = std::vector<std::byte>(kWireChunkBytesMax + 10, std::byte{5});
     config.shard = shard.handle;
     BatcherConfig& m = config.machine;
     m.generation = Generation(3);
@@ -84,6 +83,7 @@ struct Scene {
     m.vocab = kOracleVocab;
     m.queue_max = 16;
     m.canary_interval = 2s;
+    m.bundle = std::vector<std::byte>(kWireChunkBytesMax + 10, std::byte{5});
     batcher = stage.system.spawn<BatcherActor>(std::move(config));
     stage.drain();
   }
@@ -132,7 +132,8 @@ TEST_CASE(
   auto replies = scene.router->all<HelloReply>();
   REQUIRE(replies.size() == 1);
   CHECK_FALSE(replies[0].accepted);
-  CHECK(replies[0].reason == "it belongs to cluster other");
+  CHECK(replies[0].reason ==
+        "it belongs to cluster other, this is demo: give it this cluster's config");
   scene.send(scene.request(4));
   CHECK(scene.router->all<TokenBatch>().empty());
 }

@@ -62,8 +62,8 @@ struct Kv {
   std::vector<int32_t> table;
   Bytes bytes;
   Kv(const VectorKernels& kernels, KvFormat format, int32_t positions)
-      : layout{format, kDim, kKvHeads, (positions + kKvBlock - 1) / kKvBlock},
-        bytes(static_cast<size_t>(layout.layer_bytes() * kLayers)) {
+      : layout{format, kDim, kKvHeads, (positions + kKvBlock - 1) / kKvBlock, kLayers},
+        bytes(static_cast<size_t>(layout.bytes())) {
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
     for (int32_t i = 0; i < layout.blocks; ++i) table.push_back(i);
@@ -106,7 +106,7 @@ struct Attention {
       for (int32_t head = 0; head < kKvHeads; ++head)
         for (int32_t segment = 0; segment * kSegment < context; ++segment) {
           AttentionTask task{.layout = kv.layout,
-                             .layer = kv.bytes.data + layer * kv.layout.layer_bytes(),
+                             .layer = kv.bytes.data + kv.layout.layer(layer),
                              .table = kv.table.data(),
                              .kv_head = head,
                              .segment = segment,

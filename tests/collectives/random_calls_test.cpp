@@ -2,10 +2,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "net/shm_collective.h"
 #include "tests/collectives/call_script.h"
 #include "tests/collectives/rank_processes.h"
 #include "tests/support/local_collective.h"
@@ -27,6 +30,20 @@ void check_plane(Plane plane) {
   }
 }
 
+/// Ranks as threads of this process.
+void check_threads(uint64_t seed, int ranks,
+                   const std::function<std::unique_ptr<Collective>(int rank)>& make) {
+  const auto script = random_script(seed, ranks, kCalls);
+  std::vector<std::string> outcomes(static_cast<size_t>(ranks));
+  std::vector<std::thread> threads;
+  for (int r = 0; r < ranks; ++r)
+    threads.emplace_back(
+        [&, r] { outcomes[static_cast<size_t>(r)] = play(*make(r), seed, script); });
+  for (std::thread& thread : threads) thread.join();
+  CAPTURE(seed);
+  for (const std::string& outcome : outcomes) CHECK(outcome == "fine");
+}
+
 }  // namespace
 
 TEST_CASE("collectives: ranks over shared memory get what their calls foretell") {
@@ -35,24 +52,28 @@ TEST_CASE("collectives: ranks over shared memory get what their calls foretell")
 
 TEST_CASE("collectives: ranks over TLS get what their calls foretell") { check_plane(Plane::tcp); }
 
+TEST_CASE("collectives: ranks of which some share a host get what their calls foretell") {
+  check_plane(Plane::mixed);
+}
+
 TEST_CASE("collectives: the reference for tests gets what its calls foretell") {
   for (int ranks = 1; ranks <= 5; ++ranks) {
-    const uint64_t seed = 200 + static_cast<uint64_t>(ranks);
-    const auto script = random_script(seed, ranks, kCalls);
     LocalGroup group(ranks, kTestGeneration);
-    std::vector<std::string> outcomes(static_cast<size_t>(ranks));
-    std::vector<std::thread> threads;
-    for (int r = 0; r < ranks; ++r)
-      threads.emplace_back(
-          [&, r] { outcomes[static_cast<size_t>(r)] = play(*group.rank(r), seed, script); });
-    for (std::thread& thread : threads) thread.join();
-    CAPTURE(seed);
-    for (const std::string& outcome : outcomes) CHECK(outcome == "fine");
+    check_threads(200 + static_cast<uint64_t>(ranks), ranks, [&](int r) { return group.rank(r); });
+  }
+}
+
+// One map for all, so that the thread sanitizer sees who writes what when.
+TEST_CASE("collectives: threads over one map of shared memory get what their calls foretell") {
+  for (int ranks = 2; ranks <= 4; ++ranks) {
+    const auto map = ShmMap::create(ranks, kTestGeneration).value();
+    check_threads(300 + static_cast<uint64_t>(ranks), ranks,
+                  [&](int r) { return make_shm_collective(map, r).value(); });
   }
 }
 
 TEST_CASE("collectives: a gather reads a rank's part from its place in the result") {
-  for (const Plane plane : {Plane::shm, Plane::tcp}) {
+  for (const Plane plane : {Plane::shm, Plane::tcp, Plane::mixed}) {
     CHECK(first_complaint(plane, 3, [](Collective& collective, const Parent&) {
             const std::vector<size_t> counts{3, 0, 2};
             std::vector<std::byte> all(5, std::byte{0});

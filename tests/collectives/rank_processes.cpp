@@ -4,10 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <utility>
 
 #include "config/check.h"
+#include "net/group_collective.h"
 #include "net/shm_collective.h"
 #include "net/tcp_collective.h"
 
@@ -19,22 +22,40 @@ constexpr unsigned kRankSecondsMax = 100;  // a rank that hangs ends itself, and
 
 using Listeners = std::vector<FileDescriptor>;
 
+/// Which host a rank is on: two, with as equal shares as can be.
+int host_of(Plane plane, int rank, int ranks) {
+  return plane == Plane::mixed ? rank * 2 / ranks : 0;
+}
+
+std::vector<int> hosts_of(Plane plane, int ranks) {
+  std::vector<int> hosts;
+  for (int r = 0; r < ranks; ++r) hosts.push_back(host_of(plane, r, ranks));
+  return hosts;
+}
+
 Result<std::unique_ptr<Collective>> join(Plane plane, int rank, const std::shared_ptr<ShmMap>& map,
                                          TcpGroup group, Listeners listeners) {
-  if (plane == Plane::shm) {
-    auto own = ShmMap::open(map->descriptor());
-    if (!own) return std::unexpected(own.error());
-    return make_shm_collective(*own, rank);
+  std::shared_ptr<ShmMap> own;
+  if (map != nullptr) {
+    auto opened = ShmMap::open(map->descriptor());
+    if (!opened) return std::unexpected(opened.error());
+    own = *opened;
   }
+  if (plane == Plane::shm) return make_shm_collective(own, rank);
   group.rank = rank;
   FileDescriptor listener = std::move(listeners[static_cast<size_t>(rank)]);
   listeners.clear();
-  return form_tcp_collective(group, std::move(listener), std::make_shared<StopSignal>(), 20s);
+  const auto stop = std::make_shared<StopSignal>();
+  if (plane == Plane::tcp) return form_tcp_collective(group, std::move(listener), stop, 20s);
+  return form_group_collective(hosts_of(plane, static_cast<int>(group.addresses.size())), own,
+                               group, std::move(listener), stop, 20s);
 }
 
 }  // namespace
 
-std::string to_string(Plane plane) { return plane == Plane::shm ? "shm" : "tcp"; }
+std::string to_string(Plane plane) {
+  return plane == Plane::shm ? "shm" : plane == Plane::tcp ? "tcp" : "mixed";
+}
 
 void Parent::tell(const std::string& line) const {
   const std::string whole = line + "\n";
@@ -49,13 +70,17 @@ RankProcesses::RankProcesses(Plane plane, int ranks, const Body& body)
                  .rank = 0,
                  .addresses = std::vector<HostPort>(static_cast<size_t>(ranks)),
                  .key = GroupKey::random()};
-  if (plane == Plane::shm) {
-    map_ = ShmMap::create(ranks, kTestGeneration).value();
-  } else {
+  const std::vector<int> hosts = hosts_of(plane, ranks);
+  for (int host = 0; host <= hosts.back(); ++host) {
+    const auto near = static_cast<int>(std::ranges::count(hosts, host));
+    maps_.push_back(
+        plane == Plane::tcp || near < 2 ? nullptr : ShmMap::create(near, kTestGeneration).value());
+  }
+  if (plane != Plane::shm)
     for (HostPort& address : group.addresses)
       listeners.push_back(listen_for_ranks("127.0.0.1", {}, address).value());
-  }
   for (int r = 0; r < ranks; ++r) {
+    std::fflush(nullptr);  // or the child would print it again
     int ends[2];
     TROUPE_CHECK(::pipe(ends) == 0);
     const pid_t pid = ::fork();
@@ -66,7 +91,8 @@ RankProcesses::RankProcesses(Plane plane, int ranks, const Body& body)
         if (sibling.pipe >= 0) ::close(sibling.pipe);
       ::alarm(kRankSecondsMax);
       const Parent parent(ends[1]);
-      auto collective = join(plane, r, map_, group, std::move(listeners));
+      auto collective = join(plane, r, maps_[static_cast<size_t>(hosts[static_cast<size_t>(r)])],
+                             group, std::move(listeners));
       parent.tell(collective ? body(**collective, parent)
                              : "not formed: " + collective.error().message);
       collective = fail(ErrorCode::cancelled, "");
@@ -104,7 +130,9 @@ void RankProcesses::signal(int rank, int signal) {
   ::kill(children_[static_cast<size_t>(rank)].pid, signal);
 }
 
-void RankProcesses::abort_generation() const { set_abort(*map_, kTestGeneration); }
+void RankProcesses::abort_generation(int host) const {
+  set_abort(*maps_[static_cast<size_t>(host)], kTestGeneration);
+}
 
 std::string first_complaint(Plane plane, int ranks, const RankProcesses::Body& body) {
   RankProcesses processes(plane, ranks, body);

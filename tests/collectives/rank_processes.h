@@ -14,8 +14,8 @@
 
 namespace troupe::testing {
 
-/// `mixed`: even splits of the ranks over two pretended hosts, shm inside, tcp between.
-enum class Plane { shm, tcp };
+/// `mixed`: the ranks on two pretended hosts, shm inside each, tcp between them.
+enum class Plane { shm, tcp, mixed };
 std::string to_string(Plane plane);
 
 inline constexpr uint32_t kTestGeneration = 7;
@@ -44,8 +44,8 @@ class RankProcesses {
   /// The next line that `rank` told, its outcome being the last one; "ended" when it is no more.
   std::string hear(int rank);
   void signal(int rank, int signal);
-  /// shm only: as the supervisor does when a rank dies.
-  void abort_generation() const;
+  /// As the supervisor of a host does when a rank of it dies.
+  void abort_generation(int host) const;
 
  private:
   struct Child {
@@ -53,7 +53,7 @@ class RankProcesses {
     int pipe = -1;
     std::string heard;
   };
-  std::shared_ptr<ShmMap> map_;
+  std::vector<std::shared_ptr<ShmMap>> maps_;  ///< by host; null where one rank is alone
   std::vector<Child> children_;
 };
 

@@ -12,6 +12,7 @@
 #include "model/files/gguf_tokenizer.h"
 #include "model/files/mapped_file.h"
 #include "model/tokenizer.h"
+#include "tests/support/message_of.h"
 
 namespace troupe {
 namespace {
@@ -82,9 +83,9 @@ std::shared_ptr<const Tokenizer> open(const std::string& file) {
   const auto gguf = parse_gguf((*mapped)->bytes(), path);
   REQUIRE(gguf.has_value());
   auto spec = tokenizer_from_gguf(*gguf, path);
-  REQUIRE_MESSAGE(spec.has_value(), spec.error().message);
+  REQUIRE_MESSAGE(spec.has_value(), test::message_of(spec));
   auto tokenizer = Tokenizer::make(std::move(*spec));
-  REQUIRE_MESSAGE(tokenizer.has_value(), tokenizer.error().message);
+  REQUIRE_MESSAGE(tokenizer.has_value(), test::message_of(tokenizer));
   return *tokenizer;
 }
 

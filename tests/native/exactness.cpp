@@ -6,6 +6,7 @@
 #include <bit>
 #include <deque>
 
+#include "tests/support/message_of.h"
 #include "tests/support/step_driver.h"
 
 namespace troupe::test {
@@ -13,7 +14,7 @@ namespace troupe::test {
 namespace {
 
 StepOutput must(Result<StepOutput> output) {
-  REQUIRE_MESSAGE(output.has_value(), output.error().message);
+  REQUIRE_MESSAGE(output.has_value(), message_of(output));
   for (const SliceOut& slice : output->slices) REQUIRE(slice.flags == 0);
   return std::move(*output);
 }

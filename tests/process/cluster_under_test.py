@@ -146,11 +146,11 @@ class Cluster:
         """Not cacheable unless told: it is drawn, without a seed. The oracle answers the same all the same."""
         return {"model": self.model, "prompt": prompt, "max_tokens": count, "temperature": 1} | options
 
-    def metric(self, name: str) -> float:
-        """The sum of a series over its labels, from /metrics."""
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a series over those of its labels that are not given, from /metrics."""
         values = [line.rpartition(" ")[2] for line in self.get("/metrics?compat=none").body.decode().splitlines()
-                  if line.startswith((name + " ", name + "{"))]
-        assert values, f"no metric {name}"
+                  if line.startswith((name + " ", name + "{")) and all(f'{k}="{v}"' in line for k, v in labels.items())]
+        assert values, f"no metric {name} {labels or ''}"
         return sum(map(float, values))
 
     def wait_ready(self) -> None:

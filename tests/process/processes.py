@@ -67,6 +67,18 @@ def own_memory_bytes(pids: list[int]) -> int:
     return sum(int(n) for s in states for n in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+)", s, re.M)) * 1024
 
 
+def memory_mib(pid: int) -> dict[str, float]:
+    """What a process has in memory now and had at most. `pss` is its resident size, which is never less, where only
+    root may see the PSS of a process that holds prompts."""
+    status = dict(re.findall(r"^(Vm\w+|Rss\w+):\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M))
+    try:
+        pss = pss_bytes([pid]) / 1024
+    except PermissionError:
+        pss = float(status["VmRSS"])
+    kib = {"pss": pss, "anonymous": status["RssAnon"], "files": status["RssFile"], "peak": status["VmHWM"]}
+    return {name: round(float(value) / 1024, 1) for name, value in kib.items()}
+
+
 def tcp_listeners(pids: list[int]) -> list[tuple[str, int]]:
     """(address, port) of every TCP socket of these processes that listens; addresses as /proc writes them."""
     inodes = set()

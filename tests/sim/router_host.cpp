@@ -92,7 +92,7 @@ void RouterHost::perform_one(const RouterEffect& effect) {
                                                               : 1;
     for (int i = 0; i < copies; ++i) {
       world.send(link, *this, [shard, id = incarnation, message = to->message] {
-        shard->input(batcher_in::FromRouter{id, message});
+        std::visit([&](const auto& m) { shard->input(batcher_in::FromRouter{id, m}); }, message);
       });
     }
   } else if (const auto* deliver = std::get_if<router_out::Deliver>(&effect)) {

@@ -10,6 +10,7 @@
 
 #include "model/backends.h"
 #include "model/files/model_files.h"
+#include "tests/support/message_of.h"
 #include "tests/support/step_driver.h"
 
 namespace troupe::test {
@@ -27,18 +28,18 @@ class BackendModel {
   BackendModel(OpenedModel opened, const std::string& backend, const Budget& given = budget())
       : opened_(std::move(opened)), partition_(make(backend)) {
     const auto loaded = partition_->load(*opened_.weights, spec(), whole_model(spec()), 0, given);
-    REQUIRE_MESSAGE(loaded.has_value(), loaded.error().message);
+    REQUIRE_MESSAGE(loaded.has_value(), message_of(loaded));
     capabilities = *loaded;
   }
 
   static OpenedModel open(const std::string& path) {
     auto opened = open_model(path);
-    REQUIRE_MESSAGE(opened.has_value(), opened.error().message);
+    REQUIRE_MESSAGE(opened.has_value(), message_of(opened));
     return std::move(*opened);
   }
   static std::unique_ptr<Partition> make(const std::string& backend) {
     auto made = make_partition(backend, {.plugin_folder = TROUPE_BINARY_DIR});
-    REQUIRE_MESSAGE(made.has_value(), made.error().message);
+    REQUIRE_MESSAGE(made.has_value(), message_of(made));
     return std::move(*made);
   }
   static Budget budget() {
@@ -71,7 +72,7 @@ class BackendModel {
   }
   StepOutput run() {
     auto output = driver.run();
-    REQUIRE_MESSAGE(output.has_value(), output.error().message);
+    REQUIRE_MESSAGE(output.has_value(), message_of(output));
     for (const SliceOut& slice : output->slices) REQUIRE(slice.flags == 0);
     return std::move(*output);
   }

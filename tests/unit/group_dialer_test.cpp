@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "config/digest.h"
+
 using namespace troupe;
 
 namespace {
@@ -14,6 +16,8 @@ struct Rig {
   std::vector<DialerEffect> effects;  ///< of the last step
   Time now{};
   uint64_t version = 0;
+  std::vector<std::byte> sent;  ///< of a bundle
+  bool damaged = false;         ///< on the way
 
   void step(const DialerInput& input) {
     effects.clear();
@@ -55,16 +59,21 @@ struct Rig {
     c.group = GroupId(0);
     c.offset = offset;
     c.total = total;
-    c.digest[0] = 8;
     c.bytes.assign(size, static_cast<std::byte>(offset));
+    if (offset == 0) sent.clear();
+    sent.insert(sent.end(), c.bytes.begin(), c.bytes.end());
+    c.digest = sha256(sent);
+    if (damaged) c.bytes[0] ^= std::byte{1};
     step(dialer_in::Chunk{GroupId(0), Incarnation(i), std::move(c)});
   }
+  void served(uint64_t i) { step(dialer_in::BundleServed{GroupId(0), Incarnation(i)}); }
   /// Links group 0, incarnation 7, with a bundle of 10 bytes.
   void link() {
     table({endpoint(0, 7)});
     dialled(7);
     greeted(7);
     chunk(7, 0, 10, 10);
+    served(7);
     REQUIRE(all<dialer_out::LinkUp>().size() == 1);
   }
   std::string event() const {
@@ -100,7 +109,9 @@ TEST_CASE("group dialer: it dials, greets, fetches the bundle chunk by chunk and
   CHECK(bundle.bytes.size() == 10);
   CHECK(bundle.bytes[5] == std::byte{0});
   CHECK(bundle.bytes[6] == std::byte{6});
-  CHECK(bundle.digest[0] == 8);
+  CHECK(bundle.digest == sha256(bundle.bytes));
+  CHECK(rig.all<dialer_out::LinkUp>().empty());
+  rig.served(7);
   CHECK(rig.all<dialer_out::LinkUp>().size() == 1);
   CHECK(!rig.machine.deadline());
 }
@@ -160,6 +171,7 @@ TEST_CASE(
   rig.dialled(7);
   rig.greeted(7);
   rig.chunk(7, 0, 1, 1);
+  rig.served(7);
   rig.step(dialer_in::Lost{GroupId(0), Incarnation(7)});
   CHECK(rig.all<dialer_out::LinkDown>().size() == 1);
   CHECK(rig.machine.deadline() == rig.now + 100ms);
@@ -170,6 +182,11 @@ TEST_CASE("group dialer: each stage of a link has 3 s and then starts over") {
   rig.table({Rig::endpoint(0, 7)});
   SUBCASE("dial") {}
   SUBCASE("greeting") { rig.dialled(7); }
+  SUBCASE("opening") {
+    rig.dialled(7);
+    rig.greeted(7);
+    rig.chunk(7, 0, 10, 10);
+  }
   SUBCASE("bundle") {
     rig.dialled(7);
     rig.greeted(7);
@@ -239,10 +256,19 @@ TEST_CASE("group dialer: what comes from another incarnation or at the wrong tim
   rig.greeted(7);
   rig.chunk(6, 0, 10, 10);
   CHECK(rig.effects.empty());
+  rig.served(7);
+  CHECK(rig.effects.empty());
   rig.chunk(7, 0, 10, 10);
+  CHECK(rig.all<dialer_out::Bundle>().size() == 1);
+  rig.served(6);
+  CHECK(rig.effects.empty());
+  rig.served(7);
   CHECK(rig.all<dialer_out::LinkUp>().size() == 1);
   rig.dialled(7, false);
   rig.greeted(7, false, "late");
+  rig.served(7);
+  CHECK(rig.effects.empty());
+  rig.step(dialer_in::BundleRefused{GroupId(0), Incarnation(7), "late"});
   rig.chunk(7, 0, 10, 10);
   CHECK(rig.effects.empty());
 }
@@ -260,23 +286,52 @@ TEST_CASE("group dialer: an older table of the same node is ignored, any of a ne
 TEST_CASE(
     "group dialer: a bundle that can't be used is fetched anew, each time after a longer wait") {
   Rig rig;
-  rig.link();
+  rig.table({Rig::endpoint(0, 7)});
   Duration wait = 100ms;
   for (int refusal = 0; refusal < 4; ++refusal) {
-    rig.step(dialer_in::BundleRefused{GroupId(0), Incarnation(7), "its template is odd"});
-    CHECK(rig.event() ==
-          "the link to group 0 failed: its model bundle is of no use: its template is odd");
-    CHECK(rig.all<dialer_out::LinkDown>().size() == 1);
-    CHECK(rig.all<dialer_out::Close>().size() == 1);
-    CHECK(rig.machine.deadline() == rig.now + wait);
-    rig.wait(wait);
-    wait *= 2;
+    rig.damaged = refusal == 2;
     rig.dialled(7);
     rig.greeted(7);
     CHECK(rig.all<dialer_out::SendBundleRequest>().size() == 1);
     rig.chunk(7, 0, 10, 10);
+    CHECK(rig.all<dialer_out::Bundle>().size() == (rig.damaged ? 0 : 1));
+    if (!rig.damaged)
+      rig.step(dialer_in::BundleRefused{GroupId(0), Incarnation(7), "its template is odd"});
+    CHECK(rig.event() ==
+          "the link to group 0 failed: the bundle of model m is of no use: " +
+              std::string(rig.damaged ? "it was damaged on the way" : "its template is odd"));
+    CHECK(rig.all<dialer_out::LinkUp>().empty());
+    CHECK(rig.all<dialer_out::Close>().size() == 1);
+    CHECK(rig.machine.deadline() == rig.now + wait);
+    rig.wait(wait);
+    wait *= 2;
+  }
+  // Once it is of use, a later failure is a first one.
+  rig.damaged = false;
+  rig.dialled(7);
+  rig.greeted(7);
+  rig.chunk(7, 0, 10, 10);
+  rig.served(7);
+  CHECK(rig.all<dialer_out::LinkUp>().size() == 1);
+  rig.step(dialer_in::Lost{GroupId(0), Incarnation(7)});
+  CHECK(rig.machine.deadline() == rig.now + 100ms);
+}
+
+TEST_CASE("group dialer: another group of a model waits for no bundle once one is served") {
+  Rig rig;
+  rig.table({Rig::endpoint(0, 7), Rig::endpoint(1, 8)});
+  rig.dialled(7);
+  rig.greeted(7);
+  rig.chunk(7, 0, 10, 10);
+  rig.step(dialer_in::Dialled{GroupId(1), Incarnation(8), true});
+  SUBCASE("while it is opened") {
+    rig.step(dialer_in::Greeted{GroupId(1), Incarnation(8), {Incarnation(8), true, ""}});
+    CHECK(rig.all<dialer_out::SendBundleRequest>().size() == 1);
+  }
+  SUBCASE("served") {
+    rig.served(7);
+    rig.step(dialer_in::Greeted{GroupId(1), Incarnation(8), {Incarnation(8), true, ""}});
+    CHECK(rig.all<dialer_out::SendBundleRequest>().empty());
     CHECK(rig.all<dialer_out::LinkUp>().size() == 1);
   }
-  rig.step(dialer_in::BundleRefused{GroupId(0), Incarnation(6), "of a former process"});
-  CHECK(rig.effects.empty());
 }

@@ -8,6 +8,7 @@
 #include "config/limits.h"
 #include "model/chat_template.h"
 #include "model/text/json_value.h"
+#include "tests/support/message_of.h"
 
 using namespace troupe;
 
@@ -23,7 +24,7 @@ Error parse_error(const std::string& source) {
 
 Result<std::string> render(const std::string& source, std::vector<TemplateMember> globals = {}) {
   const auto chat = ChatTemplate::parse(source);
-  REQUIRE_MESSAGE(chat.has_value(), chat.error().message);
+  REQUIRE_MESSAGE(chat.has_value(), test::message_of(chat));
   return chat->render(globals, kNow);
 }
 
@@ -186,7 +187,7 @@ TEST_CASE("jinja: bytes that are not UTF-8 come through as they are") {
 TEST_CASE("json value: numbers keep what Python would make of them") {
   const auto render_json = [](const std::string& json) {
     const auto value = template_value_from_json(json);
-    REQUIRE_MESSAGE(value.has_value(), value.error().message);
+    REQUIRE_MESSAGE(value.has_value(), test::message_of(value));
     return *render("{{ v }}", {{"v", *value}});
   };
   CHECK(render_json("[1, 1.0, -0, 1e2, 0.1, -5]") == "[1, 1.0, 0, 100.0, 0.1, -5]");

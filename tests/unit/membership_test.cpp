@@ -68,41 +68,48 @@ TEST_CASE("membership: a Hello that does not agree is refused with the reason") 
   Hello h = rig.hello();
   SUBCASE("cluster") {
     h.cluster = "other";
-    CHECK(rig.refusal(h) == "it belongs to cluster other, this is demo");
+    CHECK(rig.refusal(h) ==
+          "it belongs to cluster other, this is demo: give it this cluster's config");
   }
   SUBCASE("wire version") {
     h.wire_version = 3;
-    CHECK(rig.refusal(h) == "it speaks wire version 3, this is 4");
+    CHECK(rig.refusal(h) ==
+          "it speaks wire version 3, this is 4: run one release of troupe on both");
   }
   SUBCASE("unknown process") {
     h.process = "n1/nobody";
-    CHECK(rig.refusal(h) == "process n1/nobody of node n1 is not part of node n1");
+    CHECK(rig.refusal(h) ==
+          "process n1/nobody of node n1 is not part of node n1: name it in the config");
   }
   SUBCASE("another node's") {
     h.node = "n2";
-    CHECK(rig.refusal(h) == "process n1/router of node n2 is not part of node n1");
+    CHECK(rig.refusal(h) ==
+          "process n1/router of node n2 is not part of node n1: name it in the config");
   }
   SUBCASE("role") {
     h.role = Role::shard;
-    CHECK(rig.refusal(h) == "process n1/router is a router here, not a shard");
+    CHECK(rig.refusal(h) ==
+          "process n1/router is a shard, and here a router is expected: look for two processes "
+          "of one name");
   }
   SUBCASE("build") {
     h.build = "b2";
-    CHECK(rig.refusal(h) == "it is build b2, this is b1");
+    CHECK(rig.refusal(h) == "it is build b2, this is b1: restart both from one build");
   }
   SUBCASE("config digest") {
     h.config_digest[31] = 1;
-    CHECK(rig.refusal(h) == "its config differs from this node's");
+    CHECK(rig.refusal(h) ==
+          "its config differs from this node's: start the node anew with one config");
   }
   SUBCASE("stale incarnation") {
     h.incarnation = Incarnation(9);
-    CHECK(rig.refusal(h) == "it is not the process this node started");
+    CHECK(rig.refusal(h) == "it is not the process that was started here: end it");
   }
   SUBCASE("no process was started") {
     h.process = "n1/shard";
     h.role = Role::shard;
     h.incarnation = Incarnation();
-    CHECK(rig.refusal(h) == "it is not the process this node started");
+    CHECK(rig.refusal(h) == "it is not the process that was started here: end it");
   }
   CHECK(rig.standing() == Standing::expected);
   CHECK(rig.refusal(rig.hello()) == "");
@@ -123,13 +130,13 @@ TEST_CASE("membership: who is lost stays lost until it is reaped and spawned ane
   CHECK(!rig.book.lose("n1/router", Incarnation(10)));
   CHECK(!rig.book.judge("n1/router", Incarnation(10), Verdict::alive));
   CHECK(!rig.book.is_member("n1/router", Incarnation(10)));
-  CHECK(rig.refusal(rig.hello()) == "this node has given it up and starts another one");
+  CHECK(rig.refusal(rig.hello()) == "this node has given it up and starts another one: end it");
   CHECK(!rig.book.reaped("n1/router", Incarnation(9)));
   CHECK(rig.book.reaped("n1/router", Incarnation(10)));
   CHECK(!rig.book.reaped("n1/router", Incarnation(10)));
   CHECK(rig.standing() == Standing::absent);
   rig.book.spawned(rig.now, "n1/router", Incarnation(11), 1);
-  CHECK(rig.refusal(rig.hello()) == "it is not the process this node started");
+  CHECK(rig.refusal(rig.hello()) == "it is not the process that was started here: end it");
   Hello fresh = rig.hello();
   fresh.incarnation = Incarnation(11);
   CHECK(rig.refusal(fresh) == "");

@@ -57,7 +57,7 @@ struct Pool {
     const size_t n = static_cast<size_t>(positions) * static_cast<size_t>(kv_heads * head_dim);
     k = normal_numbers(random, n, 1);
     v = normal_numbers(random, n, 1);
-    bytes.resize(static_cast<size_t>(layout.layer_bytes()));
+    bytes.resize(static_cast<size_t>(layout.bytes()));
   }
   int32_t positions() const {
     return static_cast<int32_t>(k.size()) / (layout.kv_heads * layout.head_dim);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cluster/group_dialer.h"
+#include "config/digest.h"
 #include "node_rig.h"
 
 using namespace troupe;
@@ -240,9 +241,19 @@ class World {
                                 {right ? hello->incarnation : Incarnation(3), true, ""}});
       } else if (auto* ask = std::get_if<dialer_out::SendBundleRequest>(&effect)) {
         if (faulty_ && chance(0.1)) continue;
-        BundleChunk chunk{ask->group, {}, ask->request.offset, 9, std::vector<std::byte>(3)};
+        BundleChunk chunk{ask->group, sha256(std::vector<std::byte>(9)), ask->request.offset, 9,
+                          std::vector<std::byte>(3)};
+        if (faulty_ && chance(0.1)) chunk.bytes[0] = std::byte{1};
         dial(dialer_in::Chunk{ask->group, ask->incarnation, chunk});
         if (chance(0.2)) dial(dialer_in::Chunk{ask->group, ask->incarnation, chunk});
+      } else if (auto* bundle = std::get_if<dialer_out::Bundle>(&effect)) {
+        const GroupEndpoint& of = bundle->endpoint;
+        REQUIRE(bundle->bytes == std::vector<std::byte>(9));
+        if (faulty_ && chance(0.1)) {
+          dial(dialer_in::BundleRefused{of.group, of.incarnation, "it is odd"});
+        } else {
+          dial(dialer_in::BundleServed{of.group, of.incarnation});
+        }
       }
     }
   }

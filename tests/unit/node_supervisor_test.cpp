@@ -115,7 +115,7 @@ TEST_CASE("node supervisor: a child whose link broke is ended, and its late word
   CHECK(rig.effects.empty());
   rig.hello(kSolo);
   CHECK(rig.sent<HelloReply>(kSolo)[0].reason ==
-        "this node has given it up and starts another one");
+        "this node has given it up and starts another one: end it");
   CHECK(rig.sent<LoadOrder>(kSolo).empty());
   const uint64_t dropped = rig.machine.dropped();
   rig.loaded(kSolo);
@@ -189,7 +189,8 @@ TEST_CASE("node supervisor: who is refused is told why and never heard") {
   rig.from(kSolo, wrong);
   REQUIRE(rig.sent<HelloReply>(kSolo).size() == 1);
   CHECK(!rig.sent<HelloReply>(kSolo)[0].accepted);
-  CHECK(rig.sent<HelloReply>(kSolo)[0].reason == "it is build b2, this is b1");
+  CHECK(rig.sent<HelloReply>(kSolo)[0].reason ==
+        "it is build b2, this is b1: restart both from one build");
   CHECK(rig.sent<LoadOrder>(kSolo).empty());
   rig.from(kSolo, StepFault{});
   CHECK(rig.effects.empty());

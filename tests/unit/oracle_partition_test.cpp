@@ -7,39 +7,12 @@
 #include <thread>
 
 #include "config/mix.h"
-#include "tests/support/step_driver.h"
+#include "tests/unit/oracle_rig.h"
 
 using namespace troupe;
-using test::Piece;
-using test::StepDriver;
-using test::table_from;
-using Tokens = std::vector<int32_t>;
+using namespace troupe::test;
 
 namespace {
-
-const Budget kBudget{
-    .threads = 1, .kv_blocks = 64, .max_rows = 512, .max_slots = 16, .context = 800};
-
-struct Oracle {
-  OraclePartition partition;
-  StepDriver driver{partition};
-  explicit Oracle(OracleOptions options = {}) : partition(options) {
-    REQUIRE(partition.load(OracleWeights(), oracle_spec(), {.ranks = {RankPlan{}}}, 0, kBudget));
-  }
-  Tokens sample(const std::vector<Piece>& pieces) {
-    for (const Piece& piece : pieces) driver.add(piece);
-    const auto output = driver.run();
-    REQUIRE_MESSAGE(output.has_value(), output.error().message);
-    return output->tokens;
-  }
-  /// Why the driver's plan is refused.
-  std::string refusal() {
-    const auto output = driver.run();
-    REQUIRE(!output.has_value());
-    CHECK(output.error().code == ErrorCode::internal);
-    return output.error().message;
-  }
-};
 
 Tokens prompt_of(size_t n, uint64_t seed = 9) {
   Tokens prompt(n);
@@ -50,11 +23,6 @@ Tokens prompt_of(size_t n, uint64_t seed = 9) {
 Tokens part(const Tokens& tokens, size_t from, size_t to) {
   return Tokens(tokens.begin() + static_cast<ptrdiff_t>(from),
                 tokens.begin() + static_cast<ptrdiff_t>(to));
-}
-
-bool says(const std::string& message, const char* what) {
-  INFO(message);
-  return message.find(what) != std::string::npos;
 }
 
 }  // namespace
@@ -195,7 +163,7 @@ TEST_CASE(
     o.driver.add({0, 20, rows, table, Out::sample, -1, {}, kDrafts});
     o.driver.add({1, 0, prompt, {50, 51}});
     const auto output = o.driver.run();
-    REQUIRE_MESSAGE(output.has_value(), output.error().message);
+    REQUIRE_MESSAGE(output.has_value(), message_of(output));
     CHECK(output->slices[0].n_tokens == right + 1);
     CHECK(part(output->tokens, 0, got) == part(answer, 1, 1 + got));
     CHECK(output->slices[1].tok_off == right + 1);
@@ -244,7 +212,7 @@ TEST_CASE("oracle: random batches over a shuffled pool equal the reference") {
       if (last) sampled.push_back(slot);
     }
     const auto output = o.driver.run();
-    REQUIRE_MESSAGE(output.has_value(), output.error().message);
+    REQUIRE_MESSAGE(output.has_value(), message_of(output));
     REQUIRE(output->tokens.size() == sampled.size());
     for (size_t i = 0; i < sampled.size(); ++i)
       running[sampled[i]].answer.push_back(output->tokens[i]);
@@ -280,187 +248,6 @@ TEST_CASE("oracle: reading positions that nobody wrote, or another's, is an erro
     o.sample({{1, 0, prompt_of(16, 5), {3}}});
     o.driver.add({0, 32, {1}, {3, 4, 5}});
     CHECK(says(o.refusal(), "reads position 31 in block 4, which belongs to another sequence"));
-  }
-}
-
-TEST_CASE("oracle: a broken plan is refused with what is wrong") {
-  Oracle o;
-  o.driver.open({.slot = 0});
-  o.sample({{0, 0, {1, 2, 3}, {0}}});
-  const Piece good{0, 3, {4}, {0}};
-  const auto refused = [&](const char* what) { CHECK(says(o.refusal(), what)); };
-  SUBCASE("slots") {
-    SUBCASE("not open") {
-      o.driver.add({1, 0, {1}, {1}});
-      refused("slot 1 is not open");
-    }
-    SUBCASE("opened twice") {
-      o.driver.open({.slot = 0});
-      refused("slot 0, which is open already");
-    }
-    SUBCASE("beyond the bound") {
-      o.driver.open({.slot = 16});
-      refused("opens slot 16 of 16");
-    }
-    SUBCASE("closed twice") {
-      o.driver.close(2);
-      refused("closes slot 2, which is not open");
-    }
-    SUBCASE("used after close") {
-      o.driver.close(0).add(good);
-      refused("slot 0 is not open");
-    }
-    SUBCASE("twice in a step") {
-      o.driver.add(good).add(good);
-      refused("slot 0 stands in two slices");
-    }
-    SUBCASE("bias") {
-      SlotOpen s{.slot = 1};
-      s.bias = {{4096, 1.f}};
-      o.driver.open(s);
-      refused("bias for token 4096");
-    }
-    SUBCASE("history") {
-      SlotOpen s{.slot = 1};
-      s.history = {-1};
-      o.driver.open(s);
-      refused("history of slot 1");
-    }
-  }
-  SUBCASE("positions") {
-    SUBCASE("gap") {
-      o.driver.add({0, 4, {4}, {0}});
-      refused("goes on at position 4 instead of 3");
-    }
-    SUBCASE("repeat") {
-      o.driver.add({0, 2, {4}, {0}});
-      refused("goes on at position 2 instead of 3");
-    }
-    SUBCASE("no rows") {
-      o.driver.add({0, 3, {}, {0}});
-      refused("has no rows");
-    }
-    SUBCASE("context") {
-      o.driver.open({.slot = 1}).add({1, 799, {1, 2}, table_from(0, 801)});
-      refused("reaches position 801 of 800");
-    }
-    SUBCASE("short table") {
-      o.driver.add({0, 3, Tokens(14, 1), {0}});
-      refused("has 1 blocks for 17 positions");
-    }
-    SUBCASE("too many rows") {
-      o.driver.open({.slot = 1}).add({1, 0, Tokens(513, 1), table_from(1, 513)});
-      refused("513 rows are more than the 512");
-    }
-  }
-  SUBCASE("blocks") {
-    SUBCASE("beyond") {
-      o.driver.add({0, 3, {4}, {64}});
-      refused("names block 64 of 64");
-    }
-    SUBCASE("negative") {
-      o.driver.add({0, 3, {4}, {-1}});
-      refused("names block -1 of 64");
-    }
-    SUBCASE("copy beyond") {
-      o.driver.copy(0, 64);
-      refused("copies block 64 of 64");
-    }
-    SUBCASE("two copies into one block") {
-      o.driver.copy(0, 5).copy(1, 5);
-      refused("copies two blocks into block 5");
-    }
-    SUBCASE("a copy of what is copied over") {
-      o.driver.copy(0, 5).copy(5, 6);
-      refused("copies block 5 and writes it by a copy");
-    }
-    SUBCASE("two writers") {
-      o.driver.open({.slot = 1}).add(good).add({1, 0, {1}, {0}});
-      refused("block 0 is written twice");
-    }
-    SUBCASE("reader and writer") {
-      o.driver.open({.slot = 1}).add(good).add({1, 16, {1}, {0, 1}});
-      refused("block 0 is read by slot 1");
-    }
-  }
-  SUBCASE("tokens") {
-    SUBCASE("beyond") {
-      o.driver.add({0, 3, {4096}, {0}});
-      refused("feeds token 4096");
-    }
-    SUBCASE("reference to nothing") {
-      o.driver.add({0, 3, {-2}, {0}});
-      refused("refers to slice 1");
-    }
-    SUBCASE("score missing") {
-      o.driver.add({0, 3, {1, 2}, {0}, Out::score, 0, {5}});
-      refused("score tokens outside");
-    }
-    SUBCASE("score beyond") {
-      o.driver.add({0, 3, {1}, {0}, Out::score, 0, {4096}});
-      refused("scores token 4096");
-    }
-    SUBCASE("output rows") {
-      o.driver.add({0, 3, {1}, {0}, Out::sample, 2});
-      refused("wants output from row 2 of 1");
-    }
-    SUBCASE("more drafts than rows") {
-      o.driver.add({0, 3, {1, 2}, {0}, Out::sample, 0, {}, 2});
-      refused("has 2 drafts in 2 rows");
-    }
-    SUBCASE("drafts that are not sampled") {
-      o.driver.add({0, 3, {1, 2}, {0}, Out::sample, 1, {}, 1});
-      refused("has drafts whose rows are not those it samples");
-    }
-    SUBCASE("drafts behind an unknown token") {
-      o.driver.add({0, 3, {-1, 2}, {0}, Out::sample, -1, {}, 1});
-      refused("has drafts behind a token that is not known yet");
-    }
-    SUBCASE("a reference to drafts") {
-      o.sample({{0, 3, {1, 2}, {0}, Out::sample, -1, {}, 1}});
-      o.driver.add({0, 4, {-1}, {0}});
-      refused("refers to slice 0 of the step before, which sampled nothing to refer to");
-    }
-    SUBCASE("behind rejected drafts") {
-      o.sample({{0, 3, {1, 2, 3}, {0}, Out::sample, -1, {}, 2}});
-      o.driver.add({0, 6, {1}, {0}});
-      refused("goes on at position 6 instead of 4");
-    }
-    SUBCASE("pooled") {
-      o.driver.add({0, 3, {1}, {0}, Out::pooled});
-      refused("pooled output");
-    }
-  }
-}
-
-TEST_CASE("oracle: plans out of order or changed on the way are refused") {
-  Oracle o;
-  o.driver.open({.slot = 0});
-  o.sample({{0, 0, {1}, {0}}});
-  StepPlan next = o.driver.add({0, 1, {4}, {0}}).seal();
-  const auto refused = [&](const char* what) {
-    const auto output = o.driver.submit(next);
-    REQUIRE(!output.has_value());
-    CHECK(says(output.error().message, what));
-  };
-  SUBCASE("changed after hashing") {
-    next.tokens[0] = 5;
-    refused("hash does not fit");
-  }
-  SUBCASE("a step was lost") {
-    ++next.key.step;
-    next.hash = hash_of(next);
-    refused("step 3 follows step 1");
-  }
-  SUBCASE("another history") {
-    next.key.prev_hash ^= 1;
-    next.hash = hash_of(next);
-    refused("prev_hash is not");
-  }
-  SUBCASE("another generation") {
-    ++next.key.generation;
-    next.hash = hash_of(next);
-    refused("epoch or generation differs");
   }
 }
 
@@ -508,9 +295,9 @@ TEST_CASE("oracle: load refuses a foreign model, several ranks and an empty budg
   const PartitionPlan one{.ranks = {RankPlan{}}}, two{.ranks = {RankPlan{}, RankPlan{}}};
   ModelSpec foreign = oracle_spec();
   foreign.vocab = 49152;
-  CHECK(says(p.load(OracleWeights(), foreign, one, 0, kBudget).error().message,
+  CHECK(says(p.load(OracleWeights(), foreign, one, 0, kOracleBudget).error().message,
              "vocabulary of 49152"));
-  CHECK(says(p.load(OracleWeights(), oracle_spec(), two, 0, kBudget).error().message,
+  CHECK(says(p.load(OracleWeights(), oracle_spec(), two, 0, kOracleBudget).error().message,
              "one rank a group"));
   CHECK(says(p.load(OracleWeights(), oracle_spec(), one, 0, {}).error().message,
              "at least one KV block"));
@@ -520,7 +307,7 @@ TEST_CASE("oracle: numerics ids are equal for equal seeds only") {
   OraclePartition a, b, c({.model_seed = 2});
   const PartitionPlan one{.ranks = {RankPlan{}}};
   const auto id = [&](OraclePartition& p) {
-    return p.load(OracleWeights(), oracle_spec(), one, 0, kBudget)->numerics_id;
+    return p.load(OracleWeights(), oracle_spec(), one, 0, kOracleBudget)->numerics_id;
   };
   const Digest first = id(a);
   CHECK(first == id(b));

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "model/pre_split.h"
+#include "tests/support/message_of.h"
 
 namespace troupe {
 namespace {
@@ -71,7 +72,7 @@ TokenizerSpec spm_spec(const std::vector<std::string>& tokens) {
 
 std::shared_ptr<const Tokenizer> made(TokenizerSpec spec) {
   auto tokenizer = Tokenizer::make(std::move(spec));
-  REQUIRE_MESSAGE(tokenizer.has_value(), tokenizer.error().message);
+  REQUIRE_MESSAGE(tokenizer.has_value(), test::message_of(tokenizer));
   return *tokenizer;
 }
 
