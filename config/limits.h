@@ -48,7 +48,11 @@ inline constexpr int kJsonDepthMax = 64;
 
 // -- request
 // ----------------------------------------------------------------------------------------------
-inline constexpr int kChoicesMax = 16;              ///< n
+inline constexpr int kChoicesMax = 16;  ///< n
+/// In one completion request; evaluation tools send batches of so many.
+inline constexpr size_t kPromptsMax = 128;
+/// Prompts times n: a sixteenth of a router's sequences, so that one request cannot fill it.
+inline constexpr size_t kAnswersPerRequestMax = 256;
 inline constexpr size_t kStopStringsMax = 16;       ///< OpenAI allows 4, vLLM more
 inline constexpr size_t kStopStringBytesMax = 256;  ///< bounds what TextStream holds back
 inline constexpr size_t kLogitBiasMax = 1'024;
@@ -295,10 +299,7 @@ struct Limits {
   bool operator==(const Limits&) const = default;
 
   /// A detection or deadline constant under this timing_scale.
-  Duration scaled(Duration d) const {
-    return std::chrono::duration_cast<Duration>(
-        std::chrono::duration<double, std::nano>(static_cast<double>(d.count()) * timing_scale));
-  }
+  Duration scaled(Duration d) const { return troupe::scaled(d, timing_scale); }
 };
 
 }  // namespace troupe

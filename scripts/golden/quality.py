@@ -29,12 +29,14 @@ def by_llama(program: str, model: Path, all_ids: list[list[int]]) -> list[dict]:
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
-def by_float32(llama: Llama, ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """NLL of each next id, and the best id, at all positions but the last."""
+def by_float32(llama: Llama, ids: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """NLL of each next id, the best id, and how far its logit is above the second best, at all positions but the
+    last."""
     logits = llama.logits(ids)[:-1].astype(np.float64)
     largest = logits.max(axis=1)
     log_sum = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
-    return log_sum - logits[np.arange(len(logits)), ids[1:]], logits.argmax(axis=1)
+    second = np.partition(logits, -2, axis=1)[:, -2]
+    return log_sum - logits[np.arange(len(logits)), ids[1:]], logits.argmax(axis=1), largest - second
 
 
 def main() -> None:
@@ -44,7 +46,7 @@ def main() -> None:
     llama = Llama(model)
     entries, total, f32_total, llama_total, same = [], 0, 0.0, 0.0, 0
     for ids, scores in zip(all_ids, theirs, strict=True):
-        nll, top = by_float32(llama, ids)
+        nll, top, margin = by_float32(llama, ids)
         assert len(scores["nll"]) == len(nll) == len(ids) - 1
         total += len(nll)
         f32_total += nll.sum()
@@ -55,11 +57,12 @@ def main() -> None:
                 "ids": ids,
                 "f32_nll": round(float(nll.sum()), 4),
                 "f32_top": top.tolist(),
+                "f32_margin": [round(float(m), 3) for m in margin],
                 "llama_nll": round(sum(scores["nll"]), 4),
-                "llama_same_top": int((top == np.array(scores["top"])).sum()),
+                "llama_top": scores["top"],
             }
         )
-        print(len(ids), entries[-1]["f32_nll"], entries[-1]["llama_nll"], entries[-1]["llama_same_top"])
+        print(len(ids), entries[-1]["f32_nll"], entries[-1]["llama_nll"])
     lines = ",\n".join(json.dumps(e) for e in entries)
     out = GOLDEN / "smollm2" / "quality.json"
     out.write_text(f'{{"scored": {total}, "windows": [\n{lines}\n]}}\n')
