@@ -43,10 +43,8 @@ caf::behavior BatcherActor::make_behavior() {
         delayed_send(this, kStatusInterval, status_atom::value);
       },
       [this](second_atom) {
-        const Time now = now_of(this);
         BatcherReport report{
-            {setup_.id, Role::batcher, 0, "", mailbox().size(), second_.lateness(), {}},
-            machine_.status(now)};
+            {setup_.id, Role::batcher, 0, "", mailbox().size(), second_.lateness(), {}}, status()};
         report.actor.last_step_age = report.status.last_step_age;
         send(setup_.shard, local(std::move(report)));
         second_.arm();
@@ -57,7 +55,7 @@ caf::behavior BatcherActor::make_behavior() {
 void BatcherActor::on_bytes(const WireBytes& bytes) {
   auto envelope = decode(bytes);
   if (!envelope) {
-    ++dropped_;
+    drop(GroupDrop::damaged);
     log_event(LogLevel::warning, "message dropped", {{"why", envelope.error().message}});
     return;
   }
@@ -68,7 +66,7 @@ void BatcherActor::on_bytes(const WireBytes& bytes) {
   auto router = routers_.find(envelope->sender);
   if (router == routers_.end() ||
       caf::actor_cast<caf::strong_actor_ptr>(router->second) != current_sender()) {
-    ++dropped_;
+    drop(GroupDrop::not_accepted);
     return;
   }
   if (auto* enqueue = std::get_if<Enqueue>(&envelope->message)) {
@@ -78,7 +76,7 @@ void BatcherActor::on_bytes(const WireBytes& bytes) {
   } else if (auto* request = std::get_if<BundleRequest>(&envelope->message)) {
     feed(batcher_in::FromRouter{envelope->sender, *request});
   } else {
-    ++dropped_;
+    drop(GroupDrop::unexpected);
   }
 }
 
@@ -118,6 +116,7 @@ void BatcherActor::perform(BatcherEffect& effect) {
   } else if (auto* to = std::get_if<batcher_out::ToRouter>(&effect)) {
     auto router = routers_.find(to->router);
     if (router == routers_.end()) return;
+    if (auto* status = std::get_if<GroupStatus>(&to->message)) status->dropped = dropped_;
     std::visit(
         [&](auto& message) { send(router->second, wire(setup_.incarnation, std::move(message))); },
         to->message);
@@ -128,13 +127,19 @@ void BatcherActor::perform(BatcherEffect& effect) {
     setup_.lane->abort();
     send(setup_.shard, local(std::move(fault->fault)));
   } else if (std::get_if<batcher_out::Drop>(&effect)) {
-    ++dropped_;
+    drop(GroupDrop::stale);
   }
+}
+
+GroupStatus BatcherActor::status() {
+  GroupStatus status = machine_.status(now_of(this));
+  status.dropped = dropped_;
+  return status;
 }
 
 void BatcherActor::send_status() {
   if (routers_.empty()) return;
-  const WireBytes bytes = wire(setup_.incarnation, machine_.status(now_of(this)));
+  const WireBytes bytes = wire(setup_.incarnation, status());
   for (const auto& [id, router] : routers_) send(router, bytes);
 }
 

@@ -2,6 +2,7 @@
 // the other.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <string>
@@ -40,7 +41,10 @@ class BatcherActor : public caf::event_based_actor {
   void on_hello(const Hello& hello);
   void feed(const BatcherInput& input);
   void perform(BatcherEffect& effect);
+  /// The machine's, with what this shell dropped.
+  GroupStatus status();
   void send_status();
+  void drop(GroupDrop why) { ++dropped_[static_cast<size_t>(why)]; }
 
   BatcherActorConfig setup_;
   Batcher machine_;
@@ -48,7 +52,7 @@ class BatcherActor : public caf::event_based_actor {
   TickTimer timer_;
   SecondTick second_;
   std::map<RouterId, caf::actor> routers_;
-  uint64_t dropped_ = 0;
+  std::array<uint64_t, kGroupDrops> dropped_{};
 };
 
 }  // namespace troupe

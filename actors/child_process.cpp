@@ -11,6 +11,7 @@
 
 #include "actors/clock.h"
 #include "actors/lifeline.h"
+#include "actors/link_actor.h"
 #include "actors/log.h"
 #include "actors/node_link.h"
 #include "actors/router_actor.h"
@@ -69,6 +70,23 @@ void run_shard(caf::actor_system& system, const caf::actor& middleman, const caf
   system.spawn<ShardActor, caf::detached>(std::move(config));
 }
 
+/// The only process that reads the node's private key.
+Result<std::unique_ptr<Link>> run_link(caf::actor_system& system, const caf::actor& node,
+                                       const ChildStart& start, int listener) {
+  auto link = Link::start({start.node, start.incarnation, listener, start.link,
+                           start.limits.scaled(kLinkHandshakeTimeout),
+                           start.limits.scaled(kLinkDialTimeout)});
+  if (!link) return link;
+  LinkActorConfig config;
+  config.start = start;
+  config.node = node;
+  config.stats = [at = link->get()] { return at->stats(); };
+  config.refresh = [at = link->get()] { return at->reload_if_replaced(); };
+  config.exit = &leave;
+  system.spawn<LinkActor>(std::move(config));
+  return link;
+}
+
 }  // namespace
 
 int run_child(int lifeline) {
@@ -95,8 +113,17 @@ int run_child(int lifeline) {
   }
   std::unique_ptr<Bridge> bridge;
   std::unique_ptr<ActorSink> sink;
+  std::unique_ptr<Link> link;
+  const int listener = packet->descriptors.empty() ? -1 : packet->descriptors.front();
   if (start->role == Role::shard) {
     run_shard(system, middleman, *node, *start);
+  } else if (start->role == Role::link) {
+    auto started = run_link(system, *node, *start, listener);
+    if (!started) {
+      log_event(LogLevel::error, started.error().message);
+      leave(70);
+    }
+    link = std::move(*started);
   } else {
     RouterActorConfig config;
     config.start = *start;
@@ -113,7 +140,7 @@ int run_child(int lifeline) {
     const caf::actor router = system.spawn<RouterActor>(std::move(config));
     sink = std::make_unique<ActorSink>(router);
     BridgeConfig setup;
-    setup.listener = packet->descriptors.empty() ? -1 : packet->descriptors.front();
+    setup.listener = listener;
     setup.tls_certificate = start->tls_certificate;
     setup.tls_key = start->tls_key;
     setup.api_keys_file = start->api_keys_file;
@@ -136,8 +163,8 @@ int run_child(int lifeline) {
   ChildLifeline beats(
       lifeline, start->incarnation, [&] { end.end(); },
       [&] {
-        if (!bridge) return;
-        auto reloaded = bridge->reload();
+        if (!bridge && !link) return;
+        auto reloaded = bridge ? bridge->reload() : link->reload();
         log_event(reloaded ? LogLevel::info : LogLevel::error,
                   reloaded ? "keys and certificate read again" : reloaded.error().message);
       });

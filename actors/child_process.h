@@ -1,4 +1,4 @@
-// A router or shard process, from exec to exit. What `troupe child NAME` runs; only nodes start it.
+// A router, shard or link process, from exec to exit. What `troupe child NAME` runs; only nodes start it.
 #pragma once
 
 namespace troupe {

@@ -4,15 +4,18 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
 
 #include "actors/build_id.h"
+#include "actors/link_plan.h"
 #include "actors/spawner.h"
 #include "actors/state_dir.h"
 #include "actors/supervisor_actor.h"
@@ -80,6 +83,39 @@ Result<void> check_router_files(const ClusterConfig& config, const RouterListen&
   return {};
 }
 
+/// The process that other hosts reach. The node binds its port, so that connections wait in the
+/// backlog during a respawn.
+Result<void> add_link(const NodeOptions& options, const StateDir& state, const ChildStart& base,
+                      Plan& plan, std::vector<Listener>& listeners) {
+  const NodeConfig& node = *options.config.node(options.node);
+  if (options.config.certs.empty())
+    return fail(
+        ErrorCode::invalid_argument,
+        "several nodes need security.certs in the config; make the folder with troupe certs "
+        "init and troupe certs issue",
+        "security.certs");
+  auto ways = plan_link(options.config, options.node, state);
+  if (!ways) return std::unexpected(ways.error());
+  // Only the link reads them; what is not there at all is said once, here.
+  for (const std::string& path : {ways->files.ca, ways->files.certificate, ways->files.key})
+    if (::access(path.c_str(), R_OK) != 0)
+      return fail(ErrorCode::not_found,
+                  fmt::format("{} can't be read ({}); troupe certs issue {} --dir {} makes it",
+                              path, std::strerror(errno), options.node, options.config.certs),
+                  "security.certs");
+  auto listener = listen_tcp({node.host, node.control_port});
+  if (!listener) return std::unexpected(listener.error());
+  listeners.push_back(*listener);
+  ChildSpec child{options.node + "/link", Role::link, {}, 0};
+  ChildStart start = base;
+  start.process = child.name;
+  start.link = std::move(*ways);
+  plan.descriptors[child.name] = {listener->fd};
+  plan.starts[child.name] = std::move(start);
+  plan.machine.children.push_back(std::move(child));
+  return {};
+}
+
 /// Which processes this node runs, and what each is told.
 Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
                        std::vector<Listener>& listeners) {
@@ -117,6 +153,9 @@ Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
       plan.machine.children.push_back(std::move(child));
     }
   }
+  if (config.nodes.size() > 1)
+    if (auto linked = add_link(options, state, base, plan, listeners); !linked)
+      return std::unexpected(linked.error());
   for (const RouterListen& router : config.routers) {
     if (router.node != options.node) continue;
     if (auto usable = check_router_files(config, router); !usable)
@@ -192,10 +231,6 @@ Result<void> run_node(NodeOptions options) {
     return fail(ErrorCode::not_found,
                 fmt::format("node {} is not in the config; use --name with one of its nodes",
                             options.node));
-  if (options.config.nodes.size() > 1)
-    return fail(ErrorCode::unsupported,
-                fmt::format("the config has {} nodes, this version runs one; keep one node in it",
-                            options.config.nodes.size()));
   // Threads of libgomp that spin between steps cost a whole core each; it reads this when it is
   // loaded.
   ::setenv("OMP_WAIT_POLICY", "passive", 0);

@@ -22,6 +22,14 @@ class StateDir {
   std::string group_socket(GroupId group) const {
     return path_ + "/g" + std::to_string(group.value) + ".sock";
   }
+  /// Where the link of this node lets local processes out to a group, or to the config's nth node,
+  /// of another host.
+  std::string door_to_group(GroupId group) const {
+    return path_ + "/dg" + std::to_string(group.value) + ".sock";
+  }
+  std::string door_to_node(size_t index) const {
+    return path_ + "/dn" + std::to_string(index) + ".sock";
+  }
   std::string token_path() const { return path_ + "/admin.token"; }
   /// 64 hex digits; clients of the admin port send it as a bearer token.
   const std::string& admin_token() const { return admin_token_; }

@@ -18,14 +18,8 @@ std::string_view name_of(Verdict verdict) {
   return "dead";
 }
 
-namespace {
-Duration times(Duration d, double factor) {
-  return Duration(static_cast<int64_t>(static_cast<double>(d.count()) * factor));
-}
-}  // namespace
-
-Duration FailureDetector::suspect_after() const { return times(kSuspectAfter, scale_) + own_lag_; }
-Duration FailureDetector::dead_after() const { return times(kDeadAfter, scale_) + own_lag_; }
+Duration FailureDetector::suspect_after() const { return scaled(kSuspectAfter, scale_) + own_lag_; }
+Duration FailureDetector::dead_after() const { return scaled(kDeadAfter, scale_) + own_lag_; }
 
 void FailureDetector::own_sleep(Duration slept) {
   for (auto& [name, peer] : peers_)

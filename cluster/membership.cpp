@@ -31,12 +31,10 @@ void Membership::spawned(Time now, const std::string& name, Incarnation incarnat
                          double timing_scale) {
   Process& process = processes_.at(name);
   TROUPE_CHECK(process.standing == Standing::absent, name, name_of(process.standing));
-  Limits limits;
-  limits.timing_scale = timing_scale;
   process.standing = Standing::expected;
   process.incarnation = incarnation;
   process.verdict = Verdict::alive;
-  process.hello_due = now + limits.scaled(kHelloTimeout);
+  process.hello_due = now + scaled(kHelloTimeout, timing_scale);
 }
 
 bool Membership::reaped(const std::string& name, Incarnation incarnation) {

@@ -42,4 +42,18 @@ std::string_view name_of(GroupState state) {
   return "stopped";
 }
 
+std::string_view name_of(GroupDrop drop) {
+  switch (drop) {
+    case GroupDrop::stale:
+      return "stale";
+    case GroupDrop::not_accepted:
+      return "not_accepted";
+    case GroupDrop::damaged:
+      return "damaged";
+    case GroupDrop::unexpected:
+      return "unexpected";
+  }
+  return "unexpected";
+}
+
 }  // namespace troupe

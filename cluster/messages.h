@@ -131,6 +131,16 @@ struct Refused {
   bool operator==(const Refused&) const = default;
 };
 
+/// Why a batcher did not act on a message, in the order of the wire.
+enum class GroupDrop : uint8_t {
+  stale,         ///< of a former attempt, or of a step that is over
+  not_accepted,  ///< from a process that has not said Hello over this link
+  damaged,       ///< it does not decode
+  unexpected     ///< routers send no such message
+};
+inline constexpr size_t kGroupDrops = 4;
+std::string_view name_of(GroupDrop drop);
+
 /// How a group fares. Sent on change and every kBeatInterval x 2 to subscribed routers; the source
 /// of readiness.
 struct GroupStatus {
@@ -145,10 +155,12 @@ struct GroupStatus {
   int32_t blocks_used = 0, blocks_total = 0, blocks_cached = 0;
   uint64_t preemptions = 0, prefix_queries = 0,
            prefix_hits = 0;  ///< hits in tokens, as are queries
-  uint64_t drafted = 0, drafts_right = 0;  ///< tokens put to the test by speculation, and right ones
+  uint64_t drafted = 0,
+           drafts_right = 0;           ///< tokens put to the test by speculation, and right ones
   std::array<uint64_t, 4> phase_us{};  ///< of all steps: see StepOutput::phase_us
   int32_t prompt_rows = 0;             ///< a step may have now, beside those that decode
   bool draining = false;
+  std::array<uint64_t, kGroupDrops> dropped{};  ///< messages by GroupDrop, in this process's life
   bool operator==(const GroupStatus&) const = default;
 };
 

@@ -163,7 +163,7 @@ void NodeSupervisor::lost(Time now, const std::string& child, Incarnation incarn
   const ChildSpec* s = spec(child);
   if (s->role == Role::shard)
     group_step(now, s->group, group_in::RankLost{s->rank, incarnation, why}, out);
-  else
+  else if (s->role == Role::router)
     journal_.router_lost(now, incarnation);
 }
 
@@ -192,7 +192,7 @@ void NodeSupervisor::on_hello(Time now, const Hello& hello, NodeEffects& out) {
   const ChildSpec& child = *spec(hello.process);
   if (child.role == Role::router) {
     out.push_back(node_out::ToChild{child.name, hello.incarnation, table_});
-  } else if (*admission == Membership::Admission::joined) {
+  } else if (child.role == Role::shard && *admission == Membership::Admission::joined) {
     group_step(now, child.group, group_in::RankUp{child.rank, hello.incarnation}, out);
     if (membership_.find(child.name)->verdict == Verdict::suspect)
       group_step(now, child.group, group_in::RankSuspect{child.rank, hello.incarnation, true}, out);
@@ -223,8 +223,10 @@ void NodeSupervisor::on_message(Time now, const node_in::FromChild& from, NodeEf
   const ChildSpec& child = *spec(from.child);
   if (child.role == Role::shard)
     on_shard_message(now, child, from, out);
-  else
+  else if (child.role == Role::router)
     on_router_message(now, from, out);
+  else
+    ++dropped_;  // a link only reports
 }
 
 void NodeSupervisor::on_shard_message(Time now, const ChildSpec& child,
@@ -291,7 +293,7 @@ void NodeSupervisor::advance_drain(Time now, NodeEffects& out) {
     shards_ending_ = true;
     gone_by_ = now + kEndingMax;
     for (const ChildSpec& child : config_.children)
-      if (child.role == Role::shard && supervision_.find(child.name))
+      if (child.role != Role::router && supervision_.find(child.name))
         supervise(now, supervision_in::Stop{child.name}, out);
   }
   bool all_gone = true;

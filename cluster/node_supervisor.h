@@ -24,7 +24,7 @@ namespace troupe {
 /// One process this node runs.
 struct ChildSpec {
   std::string name;         ///< "n1/router", "n1/shard/smollm2.0.0"
-  Role role = Role::shard;  ///< router or shard
+  Role role = Role::shard;  ///< router, shard or link
   GroupId group;            ///< shards only
   int32_t rank = 0;
   bool operator==(const ChildSpec&) const = default;

@@ -137,7 +137,10 @@ struct Piece {
   std::vector<size_t> offsets;     ///< per token: byte offset of its text in the answer
   Finish finish = Finish::none;
 };
-/// In order; `last` when every choice has finished. prompt_logprobs come with the first.
+/// In order; `last` when every choice has finished. prompt_logprobs come with the first pieces. One
+/// without pieces that is not `last` tells `cache`: sent as soon as a request with a cache key is
+/// known to be computed, or to join a computation, so that the head of a stream need not wait for
+/// its first token.
 struct Deliver {
   RequestId id;
   std::vector<Piece> pieces;

@@ -88,7 +88,12 @@ void Router::State::attach(Computation& computation, const ClientRequest& reques
                choice.finish_shown ? choice.finish : Finish::none);
     std::move(pieces.begin(), pieces.end(), std::back_inserter(caught_up.pieces));
   }
-  if (caught_up.pieces.empty()) return;
+  if (caught_up.pieces.empty()) {
+    // During a lookup it is not known yet: a hit serves all who wait.
+    if (outcome == CacheOutcome::coalesced && computation.phase != Phase::lookup)
+      tell_outcome(computation.clients.back());
+    return;
+  }
   caught_up.id = request.id;
   caught_up.prompt_logprobs = computation.prompt_logprobs;
   caught_up.cache = outcome;
@@ -98,8 +103,18 @@ void Router::State::attach(Computation& computation, const ClientRequest& reques
   emit(std::move(caught_up));
 }
 
+void Router::State::tell_outcome(const RouterClient& client) {
+  router_out::Deliver news;
+  news.id = client.id;
+  news.cache = client.cache;
+  emit(std::move(news));
+}
+
 void Router::State::begin(Computation& computation) {
-  if (computation.phase == Phase::lookup && computation.request.cache_key) ++counters.cache_misses;
+  if (computation.phase == Phase::lookup && computation.request.cache_key) {
+    ++counters.cache_misses;
+    for (const RouterClient& client : computation.clients) tell_outcome(client);
+  }
   journal.open(journal_open(computation));
   wait_for_group(computation, WaitFor::ready_group);
   if (!place(computation)) arm(computation);

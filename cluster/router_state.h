@@ -61,6 +61,7 @@ struct Router::State {
   bool admit(const ClientRequest& request);
   void attach(Computation& computation, const ClientRequest& request, CacheOutcome outcome);
   void begin(Computation& computation);  ///< no cached answer: compute it
+  void tell_outcome(const RouterClient& client);
   void serve_cached(Computation& computation, const CachedResponse& response, CacheTier tier);
   void client_leaves(Computation& computation, RequestId client);
   void fail_client(Computation& computation, RequestId client, Error error, Duration retry_after);

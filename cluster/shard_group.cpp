@@ -6,16 +6,10 @@
 
 namespace troupe {
 
-namespace {
-Duration times(Duration d, double factor) {
-  return Duration(static_cast<int64_t>(static_cast<double>(d.count()) * factor));
-}
-}  // namespace
-
 ShardGroup::ShardGroup(GroupId id, int32_t ranks, double timing_scale)
     : id_(id),
-      abort_deadline_(times(kAbortDeadline, timing_scale)),
-      load_timeout_(times(kLoadTimeout, timing_scale)),
+      abort_deadline_(scaled(kAbortDeadline, timing_scale)),
+      load_timeout_(scaled(kLoadTimeout, timing_scale)),
       ranks_(static_cast<size_t>(ranks)) {
   TROUPE_CHECK(ranks >= 1, ranks);
 }

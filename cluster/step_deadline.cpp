@@ -34,8 +34,8 @@ void StepDeadline::finished(int32_t rows, Duration took) {
 
 Duration StepDeadline::limit(int32_t rows) const {
   const RecentDurations& seen = classes_[class_of(rows)];
-  const Limits scale{.timing_scale = timing_scale_};
-  const Duration low = scale.scaled(kStepDeadlineMin), high = scale.scaled(kStepDeadlineMax);
+  const Duration low = scaled(kStepDeadlineMin, timing_scale_);
+  const Duration high = scaled(kStepDeadlineMax, timing_scale_);
   if (seen.count() < kStepSamplesMin) return high;
   return std::clamp(seen.p99() * kStepDeadlineFactor, low, high);
 }

@@ -48,7 +48,11 @@ inline constexpr int kJsonDepthMax = 64;
 
 // -- request
 // ----------------------------------------------------------------------------------------------
-inline constexpr int kChoicesMax = 16;              ///< n
+inline constexpr int kChoicesMax = 16;  ///< n
+/// In one completion request; evaluation tools send batches of so many.
+inline constexpr size_t kPromptsMax = 128;
+/// Prompts times n: a sixteenth of a router's sequences, so that one request cannot fill it.
+inline constexpr size_t kAnswersPerRequestMax = 256;
 inline constexpr size_t kStopStringsMax = 16;       ///< OpenAI allows 4, vLLM more
 inline constexpr size_t kStopStringBytesMax = 256;  ///< bounds what TextStream holds back
 inline constexpr size_t kLogitBiasMax = 1'024;
@@ -219,6 +223,15 @@ inline constexpr Duration kTcpHandshakeTimeout = 2s;  ///< TLS and introduction 
 inline constexpr size_t kTcpUnauthenticatedMax = 64;
 inline constexpr Duration kTcpRedialFirst = 10ms, kTcpRedialMax = 250ms;  ///< doubling
 
+// -- ranks of a group
+// -------------------------------------------------------------------------------------------------
+/// A plan or an output on its way between ranks; 512 tables of a million positions are 128 MiB.
+/// Longer is damage.
+inline constexpr size_t kStepBytesMax = 256 * kMiB;
+/// How long a rank waits for the next plan: longer than another rank may load and than any pause
+/// between canaries.
+inline constexpr Duration kFollowIdleMax = 150s;
+
 // -- model files
 // --------------------------------------------------------------------------------------------
 inline constexpr int64_t kModelFileBytesMax = 1024 * kGiB;
@@ -295,10 +308,7 @@ struct Limits {
   bool operator==(const Limits&) const = default;
 
   /// A detection or deadline constant under this timing_scale.
-  Duration scaled(Duration d) const {
-    return std::chrono::duration_cast<Duration>(
-        std::chrono::duration<double, std::nano>(static_cast<double>(d.count()) * timing_scale));
-  }
+  Duration scaled(Duration d) const { return troupe::scaled(d, timing_scale); }
 };
 
 }  // namespace troupe

@@ -29,5 +29,9 @@ constexpr double to_seconds(Duration d) { return std::chrono::duration<double>(d
 constexpr int64_t to_ms(Duration d) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
 }
+/// `d` stretched by `factor`, to the nanosecond below.
+constexpr Duration scaled(Duration d, double factor) {
+  return Duration(static_cast<int64_t>(static_cast<double>(d.count()) * factor));
+}
 
 }  // namespace troupe

@@ -60,17 +60,18 @@ class KeyWriter {
       value(member.value);
     }
   }
-  void input(const GenerationRequest& request) {
-    number(static_cast<int64_t>(request.input.index()));
-    if (const auto* chat = std::get_if<ChatInput>(&request.input)) {
+  void input(const PromptInput& input) {
+    number(static_cast<int64_t>(input.index()));
+    if (const auto* chat = std::get_if<ChatInput>(&input)) {
       value(chat->messages);
       value(chat->tools);
       members(chat->extra);
       number(chat->add_generation_prompt);
-    } else if (const auto* raw = std::get_if<TextInput>(&request.input)) {
+    } else if (const auto* raw = std::get_if<TextInput>(&input)) {
       text(raw->text).number(raw->add_special_tokens);
     } else {
-      bytes(std::get<std::vector<TokenId>>(request.input));
+      const auto& tokens = std::get<std::vector<TokenId>>(input);
+      number(static_cast<int64_t>(tokens.size())).bytes(tokens);
     }
   }
   void sampling(const Sampling& s) {
@@ -93,14 +94,15 @@ class KeyWriter {
 std::optional<Digest> answer_key(const GenerationRequest& request, const ServedModel& model,
                                  const Salt& tenant) {
   if (request.sampling.temperature != 0 && !request.has_seed) return std::nullopt;
-  if (std::holds_alternative<ChatInput>(request.input) && model.chat_template &&
+  if (std::holds_alternative<ChatInput>(request.inputs.front()) && model.chat_template &&
       model.chat_template->uses("strftime_now"))
     return std::nullopt;
   KeyWriter key;
   key.text("troupe answer 1").bytes(tenant).text(model.name);
   key.bytes(model.numerics_id).bytes(model.weights_id).bytes(model.bundle_id);
   key.number(model.context).number(static_cast<int64_t>(request.api));
-  key.input(request);
+  key.number(static_cast<int64_t>(request.inputs.size()));
+  for (const PromptInput& input : request.inputs) key.input(input);
   key.sampling(request.sampling);
   key.number(request.choices).number(request.max_tokens ? *request.max_tokens : -1);
   key.number(static_cast<int64_t>(request.stop.size()));

@@ -80,13 +80,14 @@ class BridgeServer final : public Bridge, private HttpHandler {
     });
   }
   void deliver(std::vector<router_out::Deliver> deliveries) override {
-    server_->post([this, deliveries = std::move(deliveries)] {
+    server_->post([this, deliveries = std::move(deliveries)]() mutable {
       const Time now = clock();
-      for (const router_out::Deliver& delivery : deliveries) {
+      for (router_out::Deliver& delivery : deliveries) {
         const auto found = open_.find(delivery.id);
         if (found == open_.end()) continue;  // its client left
-        found->second->deliver(delivery, now, metrics_);
-        if (delivery.last) open_.erase(found);
+        const bool ends = delivery.last;
+        found->second->deliver(std::move(delivery), now, metrics_);
+        if (ends) open_.erase(found);
       }
     });
   }
@@ -94,8 +95,12 @@ class BridgeServer final : public Bridge, private HttpHandler {
     server_->post([this, failure = std::move(failure)] {
       const auto found = open_.find(failure.id);
       if (found == open_.end()) return;
-      found->second->fail(failure, metrics_);
+      const auto open = std::move(found->second);
       open_.erase(found);
+      open->fail(failure, metrics_);
+      // One part that fails is the end of the whole answer.
+      for (RequestId part : open->open_parts())
+        if (open_.erase(part) > 0) sink_.client_gone(part);
     });
   }
   void fail_all(Error error) override {
@@ -323,38 +328,49 @@ class BridgeServer final : public Bridge, private HttpHandler {
     exchange.reply->finish();
   }
 
-  void submit(Exchange exchange, PreparedRequest prepared) {
-    if (exchange.reply->gone()) return;
-    ClientRequest& request = prepared.request;
+  /// Fills in what a parsed request still lacks.
+  AnswerPart complete(ClientRequest& request, const PreparedRequest& prepared,
+                      const TraceContext& trace) {
     request.id = random_request_id();
-    request.trace = trace_context_of(exchange.request);
+    request.trace = trace;
     request.deadline = config_.limits.request_deadline;
     const bool deterministic = request.sampling.temperature == 0 || prepared.has_seed;
     if (!prepared.has_seed) request.sampling.seed = random_bits();
     request.numerics_id = prepared.model->numerics_id;
-    if (deterministic) request.cache_key = cache_key(request, *prepared.model);
+    if (!deterministic) return {request.id, CacheOutcome::not_cacheable};
+    request.cache_key = cache_key(request, *prepared.model);
+    return {request.id, std::nullopt};
+  }
+
+  void submit(Exchange exchange, PreparedRequest prepared) {
+    if (exchange.reply->gone()) return;
+    const TraceContext trace = trace_context_of(exchange.request);
+    std::vector<AnswerPart> parts;
+    for (ClientRequest& request : prepared.requests)
+      parts.push_back(complete(request, prepared, trace));
     std::unique_ptr<AnswerRecord> record;
     if (prepared.key)
       record = std::make_unique<AnswerRecord>(config_.answers, *prepared.key, recorded_);
-    prepared.answer.id = request.id;
+    prepared.answer.id = parts.front().id;
     prepared.answer.created = std::time(nullptr);
-    exchange.reply->on_gone([this, id = request.id] {
+    const int32_t choices = prepared.answer.choices;
+    const auto open = std::make_shared<OpenRequest>(
+        std::move(prepared.answer), prepared.shape, AnswerParts(std::move(parts), choices),
+        exchange.reply, std::move(exchange.request_id), exchange.arrived, std::move(record));
+    exchange.reply->on_gone([this, watched = std::weak_ptr(open)] {
       // Not at once: the news may come while this very request writes.
-      server_->post([this, id] { client_gone(id); });
+      server_->post([this, watched] {
+        if (const auto left = watched.lock()) client_gone(*left);
+      });
     });
-    open_.emplace(request.id,
-                  std::make_unique<OpenRequest>(std::move(prepared.answer), prepared.shape,
-                                                exchange.reply, std::move(exchange.request_id),
-                                                exchange.arrived, std::move(record)));
-    sink_.submit(std::move(request));
+    for (const ClientRequest& request : prepared.requests) open_.emplace(request.id, open);
+    for (ClientRequest& request : prepared.requests) sink_.submit(std::move(request));
   }
 
-  void client_gone(RequestId id) {
-    const auto found = open_.find(id);
-    if (found == open_.end()) return;
-    found->second->gone(metrics_);
-    open_.erase(found);
-    sink_.client_gone(id);
+  void client_gone(OpenRequest& left) {
+    left.gone(metrics_);
+    for (RequestId part : left.open_parts())
+      if (open_.erase(part) > 0) sink_.client_gone(part);
   }
 
   void tick() override {
@@ -373,7 +389,8 @@ class BridgeServer final : public Bridge, private HttpHandler {
   uint64_t kept_answers_ = 0;  ///< answered here from the response cache
   bool draining_ = false;
   bool opened_ = false;  ///< owner's thread
-  std::unordered_map<RequestId, std::unique_ptr<OpenRequest>> open_;
+  /// By the id of each part; who holds the last entry owns the request.
+  std::unordered_map<RequestId, std::shared_ptr<OpenRequest>> open_;
   std::unique_ptr<Worker> worker_ = std::make_unique<Worker>(kParseQueueMax);
   std::unique_ptr<HttpServer> server_;
 };

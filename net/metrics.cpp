@@ -106,8 +106,8 @@ void append_models(std::vector<MetricFamily>& out, const BridgeState& state) {
 }
 
 void append_dropped(std::vector<MetricFamily>& out, const BridgeState& state) {
-  out.push_back(family("troupe_messages_dropped_total", "Messages an actor did not act on, by why.",
-                       MetricType::Counter));
+  out.push_back(family("troupe_messages_dropped_total",
+                       "Messages the router did not act on, by why.", MetricType::Counter));
   for (const auto& [why, count] : state.dropped)
     add(out.back(), {{"actor", "router"}, {"why", why}}, static_cast<double>(count));
 }
@@ -168,6 +168,10 @@ void append_group_kinds(std::vector<MetricFamily>& out, const BridgeState& state
                        MetricType::Gauge);
   auto phases = family("troupe_group_step_phase_seconds_total", "Time of a group's steps by phase.",
                        MetricType::Counter);
+  auto dropped = family("troupe_group_messages_dropped_total",
+                        "Messages a group's batcher did not act on, by why: stale, from a process "
+                        "not accepted, damaged, or of an unexpected kind.",
+                        MetricType::Counter);
   for (const auto& [model, g] : state.groups) {
     const auto labels = [&](const char* kind, const char* value) {
       return Labels{{"model_name", model}, {"group", std::to_string(g.group.value)}, {kind, value}};
@@ -178,9 +182,13 @@ void append_group_kinds(std::vector<MetricFamily>& out, const BridgeState& state
     static constexpr const char* kPhases[] = {"prepare", "layers", "head", "sampling"};
     for (size_t i = 0; i < g.phase_us.size(); ++i)
       add(phases, labels("phase", kPhases[i]), 1e-6 * static_cast<double>(g.phase_us[i]));
+    for (size_t i = 0; i < kGroupDrops; ++i)
+      add(dropped, labels("why", name_of(static_cast<GroupDrop>(i)).data()),
+          static_cast<double>(g.dropped[i]));
   }
   out.push_back(std::move(blocks));
   out.push_back(std::move(phases));
+  out.push_back(std::move(dropped));
 }
 
 /// What vLLM exports under the same meaning: sums over the groups of a model.

@@ -43,13 +43,15 @@ HttpResponse stream_head(const std::string& request_id) {
   return head;
 }
 
-OpenRequest::OpenRequest(AnswerInfo info, AnswerShape shape, std::shared_ptr<HttpReply> reply,
-                         std::string request_id, Time arrived, std::unique_ptr<AnswerRecord> record)
+OpenRequest::OpenRequest(AnswerInfo info, AnswerShape shape, AnswerParts parts,
+                         std::shared_ptr<HttpReply> reply, std::string request_id, Time arrived,
+                         std::unique_ptr<AnswerRecord> record)
     : api_(info.api),
       id_(info.id),
       hide_answer_(info.hide_answer),
       model_(info.model),
       request_id_(std::move(request_id)),
+      parts_(std::move(parts)),
       reply_(std::move(reply)),
       record_(std::move(record)),
       arrived_(arrived),
@@ -89,13 +91,14 @@ void OpenRequest::observe(const router_out::Deliver& delivery, Time now, Metrics
   if (delivery.last) metrics.finished(model_, finish_, now - arrived_, delivery.timings);
 }
 
-void OpenRequest::start_stream(CacheOutcome cache, bool inexact, Metrics& metrics) {
+void OpenRequest::start_stream(Metrics& metrics) {
   if (std::exchange(head_sent_, true)) return;
   HttpResponse head = stream_head(request_id_);
-  if (const auto value = header_value(cache); !value.empty())
+  const auto cache = parts_.cache();
+  // Not known by now only where a part fills the buffer while another still waits for its tier.
+  if (const auto value = header_value(cache.value_or(CacheOutcome::miss)); !value.empty())
     head.headers.push_back({"X-Cache", std::string(value)});
-  if (inexact) head.headers.push_back({"X-Troupe-Continuity", "inexact"});
-  told_inexact_ = inexact;
+  if (told_inexact_) head.headers.push_back({"X-Troupe-Continuity", "inexact"});
   metrics.answered(route(), head.status);
   reply_->start_stream(std::move(head), kSseIdle, kSseKeepAlive);
 }
@@ -106,22 +109,10 @@ void OpenRequest::respond(HttpResponse response, Metrics& metrics) {
   reply_->respond(std::move(response));
 }
 
-void OpenRequest::deliver(const router_out::Deliver& delivery, Time now, Metrics& metrics) {
+void OpenRequest::deliver(router_out::Deliver delivery, Time now, Metrics& metrics) {
+  parts_.join(delivery);
   observe(delivery, now, metrics);
-  if (delivery.cache != CacheOutcome::not_cacheable) cache_ = delivery.cache;
-  if (stream_) {
-    start_stream(cache_, delivery.inexact, metrics);
-    std::string events;
-    if (delivery.inexact && !std::exchange(told_inexact_, true))
-      events += ": continuity inexact\n\n";
-    stream_->append(events, delivery);
-    reply_->write(events);
-    if (record_) record_->add(events);
-    if (!delivery.last) return;
-    reply_->finish();
-    keep(delivery);
-    return;
-  }
+  if (stream_) return stream(delivery, metrics);
   told_inexact_ |= delivery.inexact;
   whole_->add(delivery);
   if (!delivery.last) return;
@@ -129,10 +120,30 @@ void OpenRequest::deliver(const router_out::Deliver& delivery, Time now, Metrics
   response.body = whole_->body();
   if (record_) record_->add(response.body);
   keep(delivery);
-  if (const auto value = header_value(cache_); !value.empty())
-    response.headers.push_back({"X-Cache", std::string(value)});
+  if (const auto cache = parts_.cache(); cache && !header_value(*cache).empty())
+    response.headers.push_back({"X-Cache", std::string(header_value(*cache))});
   if (told_inexact_) response.headers.push_back({"X-Troupe-Continuity", "inexact"});
   respond(std::move(response), metrics);
+}
+
+void OpenRequest::stream(const router_out::Deliver& delivery, Metrics& metrics) {
+  std::string events;
+  if (delivery.inexact && !std::exchange(told_inexact_, true) && head_sent_)
+    events += ": continuity inexact\n\n";
+  stream_->append(events, delivery);
+  if (record_) record_->add(events);
+  if (!head_sent_) {
+    early_ += events;
+    // Nothing to show yet, or a tier still to be heard of: an error can still be a status.
+    if (early_.empty() || (!parts_.cache() && early_.size() < kStreamBufferBytesMax / 2)) return;
+    start_stream(metrics);
+    reply_->write(std::exchange(early_, {}));
+  } else {
+    reply_->write(events);
+  }
+  if (!delivery.last) return;
+  reply_->finish();
+  keep(delivery);
 }
 
 void OpenRequest::keep(const router_out::Deliver& delivery) {
@@ -143,6 +154,7 @@ void OpenRequest::keep(const router_out::Deliver& delivery) {
 }
 
 void OpenRequest::fail(const router_out::Fail& failure, Metrics& metrics) {
+  if (std::exchange(failed_, true)) return;
   metrics.failed(model_, failure.error.code);
   if (!head_sent_) return respond(failure_response(failure), metrics);
   std::string events;
@@ -152,9 +164,8 @@ void OpenRequest::fail(const router_out::Fail& failure, Metrics& metrics) {
 }
 
 void OpenRequest::tick(Time now, Metrics& metrics) {
-  // Which tier answers is not known yet, and by now none has.
-  if (stream_ && !head_sent_ && now - arrived_ >= kStreamHeadDelay)
-    start_stream(cache_, false, metrics);
+  if (stream_ && !head_sent_ && parts_.cache() && now - arrived_ >= kStreamHeadDelay)
+    start_stream(metrics);
 }
 
 void OpenRequest::gone(Metrics& metrics) {

@@ -1,12 +1,16 @@
-// One request between its submission to the Router and the last byte to its client. Io thread of
-// the bridge.
+// One request of a client between its submission to the Router, in a part a prompt, and the last
+// byte to the client. A stream's head goes out with its first event, or after kStreamHeadDelay, but
+// not before the Router has told for every part what the response cache had (X-Cache is then true);
+// events that come sooner wait, half of kStreamBufferBytesMax at most. Io thread of the bridge.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "config/time.h"
+#include "net/answer_parts.h"
 #include "net/answer_record.h"
 #include "net/http_server.h"
 #include "net/metrics.h"
@@ -18,11 +22,16 @@ namespace troupe {
 class OpenRequest {
  public:
   /// `record`: where the answer is collected for the response cache; null: it is not.
-  OpenRequest(AnswerInfo info, AnswerShape shape, std::shared_ptr<HttpReply> reply,
-              std::string request_id, Time arrived, std::unique_ptr<AnswerRecord> record);
+  OpenRequest(AnswerInfo info, AnswerShape shape, AnswerParts parts,
+              std::shared_ptr<HttpReply> reply, std::string request_id, Time arrived,
+              std::unique_ptr<AnswerRecord> record);
 
-  void deliver(const router_out::Deliver& delivery, Time now, Metrics& metrics);
+  /// Of any of its parts.
+  void deliver(router_out::Deliver delivery, Time now, Metrics& metrics);
+  /// Ends the answer, whatever its other parts do. Only the first failure counts.
   void fail(const router_out::Fail& failure, Metrics& metrics);
+  /// Parts that the Router still works on.
+  std::vector<RequestId> open_parts() const { return parts_.open(); }
   /// Sends the head of a stream whose first token lets itself be waited for: proxies and clients
   /// then know that the request was accepted. Until kStreamHeadDelay an error can still be a
   /// status.
@@ -33,7 +42,8 @@ class OpenRequest {
  private:
   std::string_view route() const;
   void observe(const router_out::Deliver& delivery, Time now, Metrics& metrics);
-  void start_stream(CacheOutcome cache, bool inexact, Metrics& metrics);
+  void start_stream(Metrics& metrics);
+  void stream(const router_out::Deliver& delivery, Metrics& metrics);
   void respond(HttpResponse response, Metrics& metrics);
 
   void keep(const router_out::Deliver& delivery);
@@ -42,14 +52,15 @@ class OpenRequest {
   const RequestId id_;
   const bool hide_answer_;
   std::string model_, request_id_;
+  AnswerParts parts_;
   std::optional<WholeAnswer> whole_;
   std::optional<StreamedAnswer> stream_;
   std::shared_ptr<HttpReply> reply_;
   std::unique_ptr<AnswerRecord> record_;
   const Time arrived_;
   Time last_token_;
-  bool any_token_ = false, head_sent_ = false, told_inexact_ = false;
-  CacheOutcome cache_ = CacheOutcome::not_cacheable;
+  std::string early_;  ///< events before the head
+  bool any_token_ = false, head_sent_ = false, told_inexact_ = false, failed_ = false;
   Finish finish_ = Finish::none;
 };
 

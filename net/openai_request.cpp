@@ -176,7 +176,7 @@ void read_stream(JsonFields& fields, GenerationRequest& request) {
 }
 
 void read_chat(JsonFields& fields, GenerationRequest& request) {
-  request.input = read_chat_input(fields);
+  request.inputs.emplace_back(read_chat_input(fields));
   request.logprobs = fields.boolean("logprobs").value_or(false);
   const auto top = fields.integer("top_logprobs", 0, kTopLogprobsMax);
   if (top.value_or(0) > 0 && !request.logprobs)
@@ -184,51 +184,73 @@ void read_chat(JsonFields& fields, GenerationRequest& request) {
   if (request.logprobs) request.sampling.n_logprobs = static_cast<int32_t>(top.value_or(0));
 }
 
-void read_token_prompt(JsonFields& fields, dom::array list, std::vector<TokenId>& tokens) {
+void read_token_prompt(JsonFields& fields, std::string_view name, dom::array list,
+                       std::vector<TokenId>& tokens) {
   tokens.reserve(list.size());
   for (dom::element item : list) {
     int64_t id = 0;
     if (item.get(id) || id < 0 || id >= kVocabMax)
       return fields.wrong(
-          "prompt",
-          "`prompt` must be a string or a list of token ids, which are small whole numbers.");
+          name, fmt::format(
+                    "`{}` must be a string or a list of token ids, which are small whole numbers.",
+                    name));
     tokens.push_back(TokenId(static_cast<int32_t>(id)));
   }
 }
 
-void read_prompt(JsonFields& fields, GenerationRequest& request) {
+PromptInput read_one_prompt(JsonFields& fields, std::string_view name, dom::element prompt,
+                            bool add_special) {
+  std::string_view text;
+  if (!prompt.get(text)) {
+    if (text.empty()) fields.wrong(name, fmt::format("`{}` is empty: send some text.", name));
+    return TextInput{std::string(text), add_special};
+  }
+  std::vector<TokenId> tokens;
+  dom::array list;
+  if (prompt.get(list)) {
+    fields.wrong(name, fmt::format("`{}` must be a string or a list of token ids, not {}.", name,
+                                   json_kind(prompt)));
+    return tokens;
+  }
+  read_token_prompt(fields, name, list, tokens);
+  if (tokens.empty())
+    fields.wrong(name, fmt::format("`{}` is empty: send at least one token.", name));
+  return tokens;
+}
+
+void read_prompts(JsonFields& fields, GenerationRequest& request) {
   const auto prompt = fields.find("prompt");
   if (!prompt)
     return fields.wrong("prompt", "`prompt` is missing: send a string or a list of token ids.");
   const bool add_special = fields.boolean("add_special_tokens").value_or(true);
-  dom::element one = *prompt;
   dom::array list;
-  // [["ids"]] and ["text"]: lists of one prompt.
-  if (!one.get(list) && list.size() > 0 && !list.at(0).value_unsafe().is_number()) {
-    if (list.size() > 1)
-      return fields.wrong(
-          "prompt",
-          fmt::format("`prompt` holds {} prompts: send one prompt a request.", list.size()),
-          ErrorCode::unsupported);
-    one = list.at(0).value_unsafe();
+  // A list of numbers is one prompt, any other list is one of prompts.
+  const bool several =
+      !prompt->get(list) && list.size() > 0 && !list.at(0).value_unsafe().is_number();
+  if (!several) {
+    request.inputs.push_back(read_one_prompt(fields, "prompt", *prompt, add_special));
+    return;
   }
-  std::string_view text;
-  if (!one.get(text)) {
-    if (text.empty()) fields.wrong("prompt", "`prompt` is empty: send some text.");
-    request.input = TextInput{std::string(text), add_special};
-  } else if (!one.get(list)) {
-    std::vector<TokenId> tokens;
-    read_token_prompt(fields, list, tokens);
-    if (tokens.empty()) fields.wrong("prompt", "`prompt` is empty: send at least one token.");
-    request.input = std::move(tokens);
-  } else {
-    fields.wrong("prompt", fmt::format("`prompt` must be a string or a list of token ids, not {}.",
-                                       json_kind(one)));
+  const size_t answers = list.size() * static_cast<size_t>(request.choices);
+  if (list.size() > kPromptsMax)
+    return fields.wrong(
+        "prompt", fmt::format("`prompt` holds {} prompts: send at most {} a request.", list.size(),
+                              kPromptsMax));
+  if (answers > kAnswersPerRequestMax)
+    return fields.wrong(
+        "prompt", fmt::format("`prompt` holds {} prompts and `n` is {}, which makes {} answers: "
+                              "ask for at most {} a request.",
+                              list.size(), request.choices, answers, kAnswersPerRequestMax));
+  for (dom::element one : list) {
+    const size_t index = request.inputs.size();
+    const std::string name = list.size() == 1 ? "prompt" : fmt::format("prompt[{}]", index);
+    request.inputs.push_back(read_one_prompt(fields, name, one, add_special));
+    if (fields.error()) return;
   }
 }
 
 void read_completion(JsonFields& fields, GenerationRequest& request) {
-  read_prompt(fields, request);
+  read_prompts(fields, request);
   request.echo = fields.boolean("echo").value_or(false);
   if (const auto count = fields.integer("logprobs", 0, kTopLogprobsMax)) {
     request.logprobs = true;
@@ -257,9 +279,9 @@ void read_inference(JsonFields& fields, GenerationRequest& request) {
                  ErrorCode::unsupported);
   if (!text) return;
   if (fields.boolean("raw").value_or(false))
-    request.input = TextInput{std::string(*text)};
+    request.inputs.emplace_back(TextInput{std::string(*text)});
   else
-    request.input = single_user_message(std::string(*text));
+    request.inputs.emplace_back(single_user_message(std::string(*text)));
 }
 
 std::string read_model(JsonFields& fields) {

@@ -31,11 +31,14 @@ struct TextInput {
   bool add_special_tokens = true;
 };
 
+using PromptInput = std::variant<ChatInput, TextInput, std::vector<TokenId>>;
+
 struct GenerationRequest {
   Api api = Api::chat;
   std::string model;  ///< empty: the client named none
-  std::variant<ChatInput, TextInput, std::vector<TokenId>> input;
-  int32_t choices = 1;
+  /// One; several in completions only, at most kPromptsMax, each a TextInput or tokens.
+  std::vector<PromptInput> inputs;
+  int32_t choices = 1;                ///< of each input; times inputs at most kAnswersPerRequestMax
   std::optional<int32_t> max_tokens;  ///< absent: what is left of the context
   Sampling sampling;                  ///< seed is meaningless unless has_seed
   bool has_seed = false;

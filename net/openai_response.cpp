@@ -38,6 +38,18 @@ size_t characters(std::string_view bytes) {
 /// JSON has no -inf; OpenAI writes this for "practically impossible".
 double printable(float logprob) { return std::isfinite(logprob) ? logprob : -9999.0; }
 
+/// Log-probabilities of a prompt come with the first pieces of its answers.
+void remember(std::vector<std::vector<LogProbs>>& by_prompt, const AnswerInfo& info,
+              const router_out::Deliver& delivery) {
+  if (delivery.prompt_logprobs.empty() || delivery.pieces.empty()) return;
+  by_prompt.at(info.prompt_of(delivery.pieces.front().choice)) = delivery.prompt_logprobs;
+}
+
+const std::vector<TokenId>& echoed_tokens(const AnswerInfo& info, size_t prompt) {
+  static const std::vector<TokenId> kNone;
+  return info.echo ? info.echoed.at(prompt).tokens : kNone;
+}
+
 std::string usage_json(const Timings& timings) {
   std::string out;
   append_usage(out, timings);
@@ -150,10 +162,12 @@ void LogprobsWriter::append(std::string& out, const std::vector<TokenId>& prompt
 // ------------------------------------------------------------------------------------------------
 
 WholeAnswer::WholeAnswer(AnswerInfo info)
-    : info_(std::move(info)), choices_(static_cast<size_t>(info_.choices)) {}
+    : info_(std::move(info)),
+      choices_(static_cast<size_t>(info_.indices())),
+      prompt_logprobs_(static_cast<size_t>(info_.prompts)) {}
 
 void WholeAnswer::add(const router_out::Deliver& delivery) {
-  if (!delivery.prompt_logprobs.empty()) prompt_logprobs_ = delivery.prompt_logprobs;
+  remember(prompt_logprobs_, info_, delivery);
   for (const router_out::Piece& piece : delivery.pieces) {
     Choice& choice = choices_.at(static_cast<size_t>(piece.choice));
     if (!info_.hide_answer) {
@@ -170,6 +184,7 @@ void WholeAnswer::add(const router_out::Deliver& delivery) {
 
 void WholeAnswer::append_choice(std::string& out, size_t index) const {
   const Choice& choice = choices_[index];
+  const size_t prompt = info_.prompt_of(static_cast<int32_t>(index));
   JsonWriter json(out);
   json.begin_object().field("index", static_cast<int64_t>(index));
   if (info_.api == Api::chat)
@@ -179,12 +194,12 @@ void WholeAnswer::append_choice(std::string& out, size_t index) const {
         .field("content", choice.text)
         .end_object();
   else
-    json.field("text", info_.echo ? info_.prompt_text + choice.text : choice.text);
+    json.field("text", info_.echo ? info_.echoed.at(prompt).text + choice.text : choice.text);
   json.key("logprobs");
   if (info_.logprobs) {
     std::string logprobs;
-    LogprobsWriter(info_).append(logprobs, info_.prompt, prompt_logprobs_, choice.tokens,
-                                 choice.logprobs);
+    LogprobsWriter(info_).append(logprobs, echoed_tokens(info_, prompt), prompt_logprobs_[prompt],
+                                 choice.tokens, choice.logprobs);
     json.raw(logprobs);
   } else {
     json.null();
@@ -237,7 +252,8 @@ std::string WholeAnswer::inference_body() const {
 // -- streams
 // ------------------------------------------------------------------------------------------------------
 
-StreamedAnswer::StreamedAnswer(AnswerInfo info) : info_(std::move(info)) {
+StreamedAnswer::StreamedAnswer(AnswerInfo info)
+    : info_(std::move(info)), prompt_logprobs_(static_cast<size_t>(info_.prompts)) {
   head_ = "data: ";
   JsonWriter json(head_);
   json.begin_object().field("id", answer_id(info_));
@@ -246,7 +262,7 @@ StreamedAnswer::StreamedAnswer(AnswerInfo info) : info_(std::move(info)) {
   head_ += R"(,"choices":[)";
   open_ = info_.api == Api::chat ? R"(,"delta":{"content":")" : R"(,"text":")";
   tail_ = info_.include_usage ? R"(],"usage":null)" : "]";
-  for (int32_t i = 0; i < info_.choices; ++i) choices_.push_back({false, LogprobsWriter(info_)});
+  for (int32_t i = 0; i < info_.indices(); ++i) choices_.push_back({false, LogprobsWriter(info_)});
 }
 
 void StreamedAnswer::append_event(std::string& out, int32_t choice, std::string_view text,
@@ -268,8 +284,7 @@ void StreamedAnswer::append_event(std::string& out, int32_t choice, std::string_
   out += tail_;
 }
 
-void StreamedAnswer::append_piece(std::string& out, const router_out::Piece& piece,
-                                  const std::vector<LogProbs>& prompt_logprobs) {
+void StreamedAnswer::append_piece(std::string& out, const router_out::Piece& piece) {
   Choice& choice = choices_.at(static_cast<size_t>(piece.choice));
   std::string logprobs;
   if (!choice.opened) {
@@ -283,8 +298,11 @@ void StreamedAnswer::append_piece(std::string& out, const router_out::Piece& pie
       out += tail_;
       out += "}\n\n";
     } else if (info_.echo) {
-      if (info_.logprobs) choice.logprobs.append(logprobs, info_.prompt, prompt_logprobs, {}, {});
-      append_event(out, piece.choice, info_.prompt_text, logprobs, {});
+      const size_t prompt = info_.prompt_of(piece.choice);
+      if (info_.logprobs)
+        choice.logprobs.append(logprobs, echoed_tokens(info_, prompt), prompt_logprobs_[prompt], {},
+                               {});
+      append_event(out, piece.choice, info_.echoed.at(prompt).text, logprobs, {});
       out += "}\n\n";
       logprobs.clear();
     }
@@ -297,14 +315,14 @@ void StreamedAnswer::append_piece(std::string& out, const router_out::Piece& pie
   }
   if (piece.finish == Finish::none) return;
   ++finished_;
-  std::string& into = finished_ == info_.choices ? last_event_ : out;
+  std::string& into = finished_ == info_.indices() ? last_event_ : out;
   append_event(into, piece.choice, {}, {}, finish_name(piece.finish));
-  if (finished_ != info_.choices) out += "}\n\n";
+  if (finished_ != info_.indices()) out += "}\n\n";
 }
 
 void StreamedAnswer::append(std::string& out, const router_out::Deliver& delivery) {
-  for (const router_out::Piece& piece : delivery.pieces)
-    append_piece(out, piece, delivery.prompt_logprobs);
+  remember(prompt_logprobs_, info_, delivery);
+  for (const router_out::Piece& piece : delivery.pieces) append_piece(out, piece);
   if (!delivery.last) return;
   std::string ending = R"(,"timings":)";
   append_timings(ending, delivery.timings);

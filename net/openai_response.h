@@ -12,18 +12,28 @@
 
 namespace troupe {
 
-/// What answers to one request have in common.
+/// A prompt as it is shown before its answers.
+struct EchoedPrompt {
+  std::string text;
+  std::vector<TokenId> tokens;  ///< with logprobs only
+};
+
+/// What answers to one request have in common. Choices of all its prompts are counted through:
+/// index = prompt * n + choice, as in OpenAI's API.
 struct AnswerInfo {
   Api api = Api::chat;
   RequestId id;
   std::string model;
   int64_t created = 0;  ///< Unix seconds
-  int32_t choices = 1;
+  int32_t prompts = 1;
+  int32_t choices = 1;  ///< n: of each prompt
   bool logprobs = false, include_usage = false, echo = false;
-  bool hide_answer = false;     ///< max_tokens 0: only the echoed prompt is shown
-  std::string prompt_text;      ///< echo only
-  std::vector<TokenId> prompt;  ///< echo with logprobs only
+  bool hide_answer = false;          ///< max_tokens 0: only the echoed prompt is shown
+  std::vector<EchoedPrompt> echoed;  ///< one a prompt; echo only
   std::shared_ptr<const Tokenizer> tokenizer;
+
+  int32_t indices() const { return prompts * choices; }
+  size_t prompt_of(int32_t index) const { return static_cast<size_t>(index / choices); }
 };
 
 /// The blocks `usage` and `timings` of an answer, as JSON objects.
@@ -51,7 +61,8 @@ class LogprobsWriter {
   size_t offset_ = 0;  ///< characters of the text so far
 };
 
-/// Collects a whole answer.
+/// Collects a whole answer. Takes deliveries as AnswerParts::join() leaves them: choices counted
+/// through, prompt_logprobs of the prompt that the first piece is of, `last` once.
 class WholeAnswer {
  public:
   explicit WholeAnswer(AnswerInfo info);
@@ -71,12 +82,12 @@ class WholeAnswer {
 
   AnswerInfo info_;
   std::vector<Choice> choices_;
-  std::vector<LogProbs> prompt_logprobs_;
+  std::vector<std::vector<LogProbs>> prompt_logprobs_;  ///< by prompt
   Timings timings_;
 };
 
-/// Turns deliveries into SSE events: one a piece, role first, finish_reason last, then usage if
-/// wanted, then [DONE].
+/// Turns deliveries, joined as for WholeAnswer, into SSE events: one a piece, role first,
+/// finish_reason last, then usage if wanted, then [DONE].
 class StreamedAnswer {
  public:
   explicit StreamedAnswer(AnswerInfo info);
@@ -92,8 +103,7 @@ class StreamedAnswer {
     bool opened = false;
     LogprobsWriter logprobs;
   };
-  void append_piece(std::string& out, const router_out::Piece& piece,
-                    const std::vector<LogProbs>& prompt_logprobs);
+  void append_piece(std::string& out, const router_out::Piece& piece);
   void append_event(std::string& out, int32_t choice, std::string_view text,
                     std::string_view logprobs, std::string_view finish);
 
@@ -102,6 +112,7 @@ class StreamedAnswer {
   std::string open_;  ///< from there to the text
   std::string tail_;  ///< what follows the choices, without the closing brace
   std::vector<Choice> choices_;
+  std::vector<std::vector<LogProbs>> prompt_logprobs_;  ///< by prompt: choices open at any time
   int32_t finished_ = 0;
   std::string last_event_;  ///< the last finish_reason, without its end: timings go into it
 };

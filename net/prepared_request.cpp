@@ -15,20 +15,22 @@ std::optional<KeptAnswer> find_kept(ResponseCache& answers, const Digest& key) {
 }
 
 AnswerInfo answer_info(const GenerationRequest& parsed, const ServedModel& model,
-                       const ClientRequest& request) {
+                       const std::vector<ClientRequest>& requests) {
   AnswerInfo info;
   info.api = parsed.api;
   info.model = model.name;
+  info.prompts = static_cast<int32_t>(requests.size());
   info.choices = parsed.choices;
   info.logprobs = parsed.logprobs;
   info.include_usage = parsed.include_usage;
   info.echo = parsed.echo;
   info.hide_answer = parsed.max_tokens == 0;
   info.tokenizer = model.tokenizer;
-  if (parsed.echo) {
-    const auto* text = std::get_if<TextInput>(&parsed.input);
-    info.prompt_text = text ? text->text : model.tokenizer->decode(request.prompt);
-    if (parsed.logprobs) info.prompt = request.prompt;
+  for (size_t i = 0; parsed.echo && i < requests.size(); ++i) {
+    const std::vector<TokenId>& tokens = requests[i].prompt;
+    const auto* text = std::get_if<TextInput>(&parsed.inputs[i]);
+    info.echoed.push_back({text ? text->text : model.tokenizer->decode(tokens),
+                           parsed.logprobs ? tokens : std::vector<TokenId>()});
   }
   return info;
 }
@@ -67,11 +69,11 @@ std::expected<PreparedRequest, RequestError> prepare_request(Api api, const Mode
     if (out.key) out.kept = find_kept(*answers, *out.key);
     if (out.kept) return out;
   }
-  auto request = prepare(*parsed, **model, tenant);
-  if (!request) return std::unexpected(request.error());
-  out.request = std::move(*request);
+  auto requests = prepare(*parsed, **model, tenant);
+  if (!requests) return std::unexpected(requests.error());
+  out.requests = std::move(*requests);
   out.has_seed = parsed->has_seed;
-  out.answer = answer_info(*parsed, **model, out.request);
+  out.answer = answer_info(*parsed, **model, out.requests);
   return out;
 }
 

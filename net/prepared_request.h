@@ -34,9 +34,9 @@ struct KeptAnswer {
 struct PreparedRequest {
   std::shared_ptr<const ServedModel> model;
   AnswerShape shape = AnswerShape::whole;
-  std::optional<Digest> key;       ///< of answer_key()
-  std::optional<KeptAnswer> kept;  ///< found under `key`; what follows is then empty
-  ClientRequest request;
+  std::optional<Digest> key;            ///< of answer_key()
+  std::optional<KeptAnswer> kept;       ///< found under `key`; what follows is then empty
+  std::vector<ClientRequest> requests;  ///< one a prompt
   AnswerInfo answer;
   bool has_seed = false;
 };

@@ -125,26 +125,30 @@ std::string control_text(const TokenizerSpec& spec, std::optional<TokenId> token
   return spec.tokens[static_cast<size_t>(token->value)].text;
 }
 
+Error outside_vocab(int32_t id, int32_t vocab, std::string param) {
+  return {ErrorCode::invalid_argument,
+          fmt::format("Token {} is outside the vocabulary of {} tokens.", id, vocab),
+          std::move(param)};
+}
+
 Result<void> check_ids(const GenerationRequest& request, int32_t vocab) {
-  auto outside = [&](int32_t id, std::string param) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("Token {} is outside the vocabulary of {} tokens.", id, vocab),
-                std::move(param));
-  };
-  if (const auto* tokens = std::get_if<std::vector<TokenId>>(&request.input))
-    for (TokenId token : *tokens)
-      if (token.value >= vocab) return outside(token.value, "prompt");
   for (const auto& [token, bias] : request.sampling.bias)
-    if (token >= vocab) return outside(token, "logit_bias");
+    if (token >= vocab) return std::unexpected(outside_vocab(token, vocab, "logit_bias"));
   for (TokenId token : request.stop_ids)
-    if (token.value >= vocab) return outside(token.value, "stop_token_ids");
+    if (token.value >= vocab)
+      return std::unexpected(outside_vocab(token.value, vocab, "stop_token_ids"));
   return {};
 }
 
-Result<std::vector<TokenId>> tokens_of(const GenerationRequest& request, const ServedModel& model) {
-  if (const auto* chat = std::get_if<ChatInput>(&request.input)) return chat_tokens(*chat, model);
-  if (const auto* text = std::get_if<TextInput>(&request.input)) return text_tokens(*text, model);
-  return std::get<std::vector<TokenId>>(request.input);
+Result<std::vector<TokenId>> tokens_of(const PromptInput& input, const ServedModel& model,
+                                       const std::string& param) {
+  if (const auto* chat = std::get_if<ChatInput>(&input)) return chat_tokens(*chat, model);
+  if (const auto* text = std::get_if<TextInput>(&input)) return text_tokens(*text, model);
+  const auto& tokens = std::get<std::vector<TokenId>>(input);
+  const int32_t vocab = model.tokenizer->vocab();
+  for (TokenId token : tokens)
+    if (token.value >= vocab) return std::unexpected(outside_vocab(token.value, vocab, param));
+  return tokens;
 }
 
 std::string_view input_param(Api api) {
@@ -215,17 +219,19 @@ std::vector<TokenId> text_tokens(const TextInput& input, const ServedModel& mode
   return input.add_special_tokens ? model.tokenizer->with_bos_eos(std::move(tokens)) : tokens;
 }
 
-std::expected<ClientRequest, RequestError> prepare(const GenerationRequest& request,
-                                                   const ServedModel& model, const Salt& tenant) {
+namespace {
+
+/// The request for one of the prompts; `param` names it in errors.
+std::expected<ClientRequest, RequestError> prepare_one(const GenerationRequest& request,
+                                                       const PromptInput& input, std::string param,
+                                                       const ServedModel& model,
+                                                       const Salt& tenant) {
   auto refuse = [](Error error, std::string_view code = {}) {
     return std::unexpected(RequestError{std::move(error), code});
   };
-  if (auto checked = check_ids(request, model.tokenizer->vocab()); !checked)
-    return refuse(checked.error());
-  auto tokens = tokens_of(request, model);
+  auto tokens = tokens_of(input, model, param);
   if (!tokens) return refuse(tokens.error());
   const auto length = static_cast<int64_t>(tokens->size());
-  const std::string param(input_param(request.api));
   if (length == 0)
     return refuse(
         {ErrorCode::invalid_argument, "The prompt has no tokens: send some text.", param});
@@ -252,6 +258,27 @@ std::expected<ClientRequest, RequestError> prepare(const GenerationRequest& requ
   out.stop_ids.insert(out.stop_ids.end(), request.stop_ids.begin(), request.stop_ids.end());
   out.score_prompt = request.echo && request.logprobs;
   out.tenant = tenant;
+  return out;
+}
+
+}  // namespace
+
+std::expected<std::vector<ClientRequest>, RequestError> prepare(const GenerationRequest& request,
+                                                                const ServedModel& model,
+                                                                const Salt& tenant) {
+  if (auto checked = check_ids(request, model.tokenizer->vocab()); !checked)
+    return std::unexpected(RequestError{checked.error()});
+  const std::string_view param = input_param(request.api);
+  std::vector<ClientRequest> out;
+  out.reserve(request.inputs.size());
+  for (size_t i = 0; i < request.inputs.size(); ++i) {
+    auto one = prepare_one(
+        request, request.inputs[i],
+        request.inputs.size() == 1 ? std::string(param) : fmt::format("{}[{}]", param, i), model,
+        tenant);
+    if (!one) return std::unexpected(one.error());
+    out.push_back(std::move(*one));
+  }
   return out;
 }
 

@@ -24,10 +24,11 @@ struct RequestError {
   std::string_view code = {};
 };
 
-/// Everything of a ClientRequest but id, seed (if the client gave none), deadline, cache key and
-/// trace.
-std::expected<ClientRequest, RequestError> prepare(const GenerationRequest& request,
-                                                   const ServedModel& model, const Salt& tenant);
+/// One ClientRequest a prompt, in order, with everything but id, seed (if the client gave none),
+/// deadline, cache key and trace. One prompt that cannot be served refuses them all.
+std::expected<std::vector<ClientRequest>, RequestError> prepare(const GenerationRequest& request,
+                                                                const ServedModel& model,
+                                                                const Salt& tenant);
 
 /// What names a deterministic answer: same digest, same tokens. Needs the seed filled in.
 Digest cache_key(const ClientRequest& request, const ServedModel& model);

@@ -227,3 +227,24 @@ TEST_CASE("batcher actor: statuses go to routers every 200 ms and count an idle 
   CHECK(statuses.back().steps_done >= 2);
   CHECK(statuses.back().last_step_age <= 2100ms);
 }
+
+TEST_CASE("batcher actor: what it does not act on is counted by why, and its statuses say so") {
+  Scene scene;
+  scene.send(scene.request(4));  // nobody said Hello
+  scene.send(scene.hello());
+  const Cancel nobody{{{9, 9}, 0}, {Incarnation(7), OwnerEpoch(1), Attempt(1)}};
+  scene.send(nobody);
+  scene.send(DrainOrder{1s});  // routers do not say so
+  WireBytes cut = wire(Incarnation(7), nobody);
+  cut.pop_back();
+  caf::send_as(scene.router->handle, scene.batcher, cut);
+  scene.stage.drain();
+  scene.stage.advance(kBeatInterval * 2);
+  const auto count = [&](GroupDrop why) {
+    return scene.router->all<GroupStatus>().back().dropped[static_cast<size_t>(why)];
+  };
+  CHECK(count(GroupDrop::not_accepted) == 1);
+  CHECK(count(GroupDrop::stale) == 1);
+  CHECK(count(GroupDrop::unexpected) == 1);
+  CHECK(count(GroupDrop::damaged) == 1);
+}

@@ -45,12 +45,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto parsed = troupe::parse_generation(static_cast<troupe::Api>(data[0] % 3), body);
   check(parsed);
   if (!parsed) return 0;
-  const auto request = troupe::prepare(*parsed, model(), {});
-  if (!request) {
-    if (request.error().error.message.empty()) std::abort();
+  if (parsed->inputs.empty()) std::abort();
+  const auto requests = troupe::prepare(*parsed, model(), {});
+  if (!requests) {
+    if (requests.error().error.message.empty()) std::abort();
     return 0;
   }
-  if (request->max_new < 1 || request->prompt.empty()) std::abort();
-  troupe::cache_key(*request, model());
+  if (requests->size() != parsed->inputs.size()) std::abort();
+  for (const troupe::ClientRequest& request : *requests) {
+    if (request.max_new < 1 || request.prompt.empty()) std::abort();
+    troupe::cache_key(request, model());
+  }
   return 0;
 }

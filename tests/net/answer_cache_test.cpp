@@ -122,6 +122,12 @@ TEST_CASE("answer key: every field that can change the answer changes the key") 
       {Api::completions, text_body("", R"("ho")")},
       {Api::completions, text_body("", "[104,105]")},
       {Api::completions, text_body("", "[104,105,1]")},
+      {Api::completions, text_body("", R"(["hi","ho"])")},
+      {Api::completions, text_body("", R"(["ho","hi"])")},
+      {Api::completions, text_body("", R"(["hi","h","o"])")},
+      {Api::completions, text_body("", "[[104,105],[1]]")},
+      {Api::completions, text_body("", "[[104],[105,1]]")},
+      {Api::completions, text_body("", R"([[104],[105],"1"])")},
       {Api::completions, text_body(R"(,"add_special_tokens":false)")},
       {Api::completions, text_body(R"(,"echo":true)")},
       {Api::completions, text_body(R"(,"echo":true,"max_tokens":0)")},
@@ -204,7 +210,7 @@ TEST_CASE("answer template: renders what the writers would have written with a n
         info.include_usage = shape == AnswerShape::stream && (bits & 4);
         info.echo = api == Api::completions && (bits & 8);
         // A prompt and a text that look like the places to be filled in.
-        info.prompt_text = info.echo ? R"("timings":{"a":1},"usage":{"b":2}}, "created":77,)" : "";
+        if (info.echo) info.echoed = {{R"("timings":{"a":1},"usage":{"b":2}}, "created":77,)", {}}};
         std::vector<router_out::Deliver> deliveries(2);
         for (int32_t choice = 0; choice < info.choices; ++choice) {
           for (Finish finish : {Finish::none, Finish::length}) {

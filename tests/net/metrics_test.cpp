@@ -24,6 +24,7 @@ BridgeState state() {
     group.drafted = 9;
     group.drafts_right = 6;
     group.prompt_rows = 96;
+    group.dropped = {3, 0, 2, 1};
     out.groups.emplace_back("m", group);
   }
   out.stats.queued = 7;
@@ -64,7 +65,11 @@ TEST_CASE("metrics: what happened stands in the text, under our names and vLLM's
         R"(troupe_group_speculation_drafted_tokens_total{model_name="m",group="0"} 9)",
         R"(troupe_group_speculation_accepted_tokens_total{model_name="m",group="0"} 6)",
         R"(troupe_group_step_prompt_rows{model_name="m",group="0"} 96)",
-        R"(vllm:generation_tokens_total{model_name="m"} 5)", R"(troupe_requests_queued 7)",
+        R"(troupe_group_messages_dropped_total{model_name="m",group="1",why="stale"} 3)",
+        R"(troupe_group_messages_dropped_total{model_name="m",group="0",why="damaged"} 2)",
+        R"(troupe_group_messages_dropped_total{model_name="m",group="0",why="not_accepted"} 0)",
+        R"(vllm:generation_tokens_total{model_name="m"} 5)",
+        R"(troupe_requests_queued 7)",
         R"(vllm:num_requests_waiting{model_name="m"} 6)",
         R"(vllm:num_requests_running{model_name="m"} 8)",
         R"(vllm:kv_cache_usage_perc{model_name="m"} 0.25)",

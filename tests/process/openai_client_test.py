@@ -16,7 +16,9 @@ import os
 import sys
 import unittest
 
+import openapi_case
 import oracle_model
+import recorded
 from openai import APIStatusError, AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 from openai_client_case import (
     GREEDY,
@@ -277,6 +279,44 @@ class Completions(Case):
         self.assertEqual(joined(chunks), whole.choices[0].text)
         self.assertEqual(reasons(chunks), [whole.choices[0].finish_reason])
 
+    several = ("The three laws of thermodynamics are:\n1.", "Once upon a time", "The capital of France is")
+
+    def test_several_prompts(self):
+        draw = {"n": 2, "temperature": 1.0, "seed": 3, "max_tokens": 12, "stop": ["\n\n"]}
+        alone = [complete(prompt, **draw) for prompt in self.several]
+        expected = [(c.text, c.finish_reason) for answer in alone for c in answer.choices]
+        whole = complete(list(self.several), **draw)
+        self.assertEqual([c.index for c in whole.choices], list(range(6)))
+        self.assertEqual([(c.text, c.finish_reason) for c in whole.choices], expected)
+        for count in ("prompt_tokens", "completion_tokens", "total_tokens"):
+            self.assertEqual(getattr(whole.usage, count), sum(getattr(a.usage, count) for a in alone), count)
+        chunks = list(complete(list(self.several), stream=True, stream_options={"include_usage": True}, **draw))
+        for index, (text, finish) in enumerate(expected):
+            self.assertEqual(joined(chunks, index), text)
+            self.assertEqual(reasons(chunks, index), [finish])
+        self.assertEqual(chunks[-1].usage.completion_tokens, whole.usage.completion_tokens)
+        self.assertEqual(len({c.id for c in chunks}), 1)
+        if Setup.oracle():  # it ignores sampling
+            for index, prompt in enumerate(self.several):
+                ids = post("/tokenize", {"model": Setup.model, "prompt": prompt})["tokens"]
+                for choice in whole.choices[2 * index : 2 * index + 2]:
+                    self.check_answer(ids, 12, choice.text, choice.finish_reason)
+
+    def test_several_prompts_as_ids_with_echo_and_logprobs(self):
+        ids = [post("/tokenize", {"model": Setup.model, "prompt": p})["tokens"] for p in self.several]
+        options = {"echo": True, "logprobs": 1, "max_tokens": 3, "extra_body": {"ignore_eos": True}}
+        whole = complete(ids, **options)
+        for prompt, choice in zip(ids, whole.choices, strict=True):
+            alone = complete(prompt, **options).choices[0]
+            self.assertEqual(choice.text, alone.text)
+            self.assertEqual(choice.logprobs, alone.logprobs)
+            self.assertEqual(len(choice.logprobs.tokens), len(prompt) + 3)
+
+    def test_one_bad_prompt_refuses_them_all(self):
+        with self.assertRaises(BadRequestError) as caught:
+            complete(["fine", ""])
+        self.assertEqual(caught.exception.param, "prompt[1]")
+
     def test_echo(self):
         whole = complete(self.prompt).choices[0].text
         self.assertEqual(complete(self.prompt, echo=True).choices[0].text, self.prompt + whole)
@@ -386,7 +426,7 @@ async def read_stream(client: AsyncOpenAI, kind: str, prompt, count: int) -> tup
 
 
 async def read_all(jobs: list[tuple]) -> list[tuple[str, str]]:
-    async with AsyncOpenAI(**client_options()) as client:
+    async with AsyncOpenAI(**client_options(), http_client=recorded.async_client()) as client:
         return await asyncio.gather(*(read_stream(client, *job) for job in jobs))
 
 
@@ -420,11 +460,12 @@ def main() -> int:
     parser.add_argument("tests", nargs="*", help="unittest names, such as Chat or Stop.test_stop_string")
     arguments = parser.parse_args()
     Setup.base_url, Setup.backend = arguments.base_url, arguments.backend
-    Setup.client = OpenAI(**client_options())
+    Setup.client = OpenAI(**client_options(), http_client=recorded.client())
     Setup.model = arguments.model or Setup.client.models.list().data[0].id
     loader = unittest.defaultTestLoader
     module = sys.modules[__name__]
     suite = loader.loadTestsFromNames(arguments.tests, module) if arguments.tests else loader.loadTestsFromModule(module)
+    suite.addTests(loader.loadTestsFromTestCase(openapi_case.OpenApi))  # last: it looks at what the others did
     total = suite.countTestCases()
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     # A test with several failed subtests counts once.

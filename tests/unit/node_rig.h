@@ -36,13 +36,15 @@ inline NodeSupervisorConfig node_config() {
 
 class NodeRig {
  public:
-  NodeRig() : machine(node_config()) {}
+  NodeRig() : NodeRig(node_config()) {}
+  explicit NodeRig(NodeSupervisorConfig config) : machine(std::move(config)) {}
   NodeSupervisor machine;
   NodeEffects effects;
   Time now{};
 
   inline static const std::string kRouter = "n1/router", kSolo = "n1/shard/m.0.0",
-                                  kFirst = "n1/shard/m.1.0", kSecond = "n1/shard/m.1.1";
+                                  kFirst = "n1/shard/m.1.0", kSecond = "n1/shard/m.1.1",
+                                  kLink = "n1/link";  ///< only where a test adds it
 
   void step(const NodeInput& input) {
     effects.clear();
@@ -84,6 +86,7 @@ class NodeRig {
   Hello hello_of(const std::string& child) const {
     Hello h{"demo", 1, "b1", "n1", Role::shard, child, incarnation(child), {}};
     if (child == kRouter) h.role = Role::router;
+    if (child == kLink) h.role = Role::link;
     return h;
   }
   void from(const std::string& child, Message message) {

@@ -18,7 +18,10 @@ GenerationRequest chat(const std::string& more) {
   return parsed(Api::chat, R"({"messages":[{"role":"user","content":"hi"}])" + more + "}");
 }
 const std::string& content(const GenerationRequest& request, size_t index) {
-  return std::get<ChatInput>(request.input).messages.array.at(index).object.at(1).value.string;
+  return std::get<ChatInput>(request.inputs.at(0))
+      .messages.array.at(index)
+      .object.at(1)
+      .value.string;
 }
 
 /// Letters plus two control tokens, <|a|> and <|b|>.
@@ -110,14 +113,43 @@ TEST_CASE("openai request: logprobs of both APIs") {
 }
 
 TEST_CASE("openai request: a completion prompt is text, tokens, or a list of one of them") {
-  CHECK(std::get<TextInput>(parsed(Api::completions, R"({"prompt":"a"})").input).text == "a");
-  CHECK(std::get<TextInput>(parsed(Api::completions, R"({"prompt":["a"]})").input).text == "a");
+  const auto only = [](const std::string& prompt) {
+    const auto request = parsed(Api::completions, R"({"prompt":)" + prompt + "}");
+    REQUIRE(request.inputs.size() == 1);
+    return request.inputs[0];
+  };
+  CHECK(std::get<TextInput>(only(R"("a")")).text == "a");
+  CHECK(std::get<TextInput>(only(R"(["a"])")).text == "a");
   const std::vector tokens{TokenId(1), TokenId(2)};
-  CHECK(std::get<std::vector<TokenId>>(parsed(Api::completions, R"({"prompt":[1,2]})").input) ==
-        tokens);
-  CHECK(std::get<std::vector<TokenId>>(parsed(Api::completions, R"({"prompt":[[1,2]]})").input) ==
-        tokens);
+  CHECK(std::get<std::vector<TokenId>>(only("[1,2]")) == tokens);
+  CHECK(std::get<std::vector<TokenId>>(only("[[1,2]]")) == tokens);
   CHECK(parsed(Api::completions, R"({"prompt":"a","echo":true,"max_tokens":0})").max_tokens == 0);
+}
+
+TEST_CASE(
+    "openai request: several prompts stay in order, texts and tokens alike, up to the bounds") {
+  const auto request =
+      parsed(Api::completions, R"({"prompt":["a",[3,4],"c"],"n":2,"add_special_tokens":false})");
+  REQUIRE(request.inputs.size() == 3);
+  CHECK(std::get<TextInput>(request.inputs[0]).text == "a");
+  CHECK_FALSE(std::get<TextInput>(request.inputs[0]).add_special_tokens);
+  CHECK(std::get<std::vector<TokenId>>(request.inputs[1]) == std::vector{TokenId(3), TokenId(4)});
+  CHECK(std::get<TextInput>(request.inputs[2]).text == "c");
+  const auto many = [](size_t count, int n) {
+    std::string body = R"({"n":)" + std::to_string(n) + R"(,"prompt":["a")";
+    for (size_t i = 1; i < count; ++i) body += R"(,"a")";
+    return parse_generation(Api::completions, body + "]}");
+  };
+  REQUIRE(many(kPromptsMax, 2).has_value());
+  CHECK(many(kPromptsMax, 2)->inputs.size() == kPromptsMax);
+  REQUIRE_FALSE(many(kPromptsMax + 1, 1).has_value());
+  CHECK(many(kPromptsMax + 1, 1).error().message ==
+        "`prompt` holds 129 prompts: send at most 128 a request.");
+  REQUIRE_FALSE(many(kPromptsMax, 3).has_value());
+  CHECK(many(kPromptsMax, 3).error().message ==
+        "`prompt` holds 128 prompts and `n` is 3, which makes 384 answers: ask for at most 256 a "
+        "request.");
+  CHECK(many(kPromptsMax, 3).error().param == "prompt");
 }
 
 TEST_CASE("openai request: inference has its own defaults") {
@@ -126,8 +158,8 @@ TEST_CASE("openai request: inference has its own defaults") {
   CHECK(request.sampling.temperature == 0.7f);
   CHECK(content(request, 0) == "hi");
   CHECK(
-      std::get<TextInput>(parsed(Api::inference, R"({"input_text":"hi","raw":true})").input).text ==
-      "hi");
+      std::get<TextInput>(parsed(Api::inference, R"({"input_text":"hi","raw":true})").inputs.at(0))
+          .text == "hi");
 }
 
 TEST_CASE("openai request: supported at the default value only") {
@@ -142,7 +174,7 @@ TEST_CASE("openai request: arguments of a tool call reach templates as an object
   const auto request = parsed(
       Api::chat,
       R"({"messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"x\":1}"}}]},{"role":"tool","tool_call_id":"c","content":"2"}]})");
-  const auto& message = std::get<ChatInput>(request.input).messages.array.at(0);
+  const auto& message = std::get<ChatInput>(request.inputs.at(0)).messages.array.at(0);
   CHECK(message.object.at(1).value.kind == TemplateValue::Kind::none);
   const auto& function = message.object.at(2).value.array.at(0).object.at(2).value;
   CHECK(function.object.at(1).value.kind == TemplateValue::Kind::object);
@@ -180,12 +212,12 @@ TEST_CASE(
   const auto model = small_model("{% for m in messages %}{{ m.content }}{% endfor %}");
   auto made = prepare(chat(R"(,"max_tokens":100000,"stop_token_ids":[5])"), *model, {});
   REQUIRE(made.has_value());
-  CHECK(made->max_new == 998);
-  CHECK(made->stop_ids == std::vector{TokenId(257), TokenId(5)});
+  CHECK(made->at(0).max_new == 998);
+  CHECK(made->at(0).stop_ids == std::vector{TokenId(257), TokenId(5)});
   made = prepare(chat(R"(,"ignore_eos":true)"), *model, {});
   REQUIRE(made.has_value());
-  CHECK(made->stop_ids.empty());
-  CHECK(made->max_new == 998);
+  CHECK(made->at(0).stop_ids.empty());
+  CHECK(made->at(0).max_new == 998);
 }
 
 }  // namespace troupe

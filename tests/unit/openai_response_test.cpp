@@ -82,8 +82,7 @@ TEST_CASE("openai response: logprobs of chat name tokens, bytes and alternatives
 TEST_CASE("openai response: echo with logprobs scores the prompt, whose first token has none") {
   auto at = info(Api::completions);
   at.logprobs = at.echo = true;
-  at.prompt_text = "\xc3\xa9x";
-  at.prompt = {TokenId(0xc3), TokenId(0xa9), TokenId('x')};
+  at.echoed = {{"\xc3\xa9x", {TokenId(0xc3), TokenId(0xa9), TokenId('x')}}};
   WholeAnswer answer(at);
   auto delivery = last({letter('A', {-0.5f, {{65, -0.5f}}})});
   delivery.prompt_logprobs = {{-1, {}}, {-2, {{66, -0.25f}}}};
@@ -99,7 +98,7 @@ TEST_CASE("openai response: echo with logprobs scores the prompt, whose first to
 TEST_CASE("openai response: max_tokens 0 with echo shows the prompt only") {
   auto at = info(Api::completions);
   at.echo = at.hide_answer = true;
-  at.prompt_text = "p";
+  at.echoed = {{"p", {}}};
   WholeAnswer answer(at);
   answer.add(last({letter('A', {})}));
   CHECK(answer.body().find(R"("text":"p","logprobs":null)") != std::string::npos);

@@ -140,6 +140,30 @@ TEST_CASE("router: identical requests are computed once; a late follower gets al
   CHECK(world.stores.size() == 1);
 }
 
+TEST_CASE("router: what the cache had is told as soon as it is known, before the first token") {
+  RouterWorld world;
+  world.bring_up(1);
+  world.submit(cacheable(world, 1));
+  world.submit(cacheable(world, 2));
+  CHECK(world.of<router_out::Deliver>().empty());  // the lookup may still find it for both
+  miss(world, 1);
+  const auto told = world.of<router_out::Deliver>();
+  REQUIRE(told.size() == 2);
+  CHECK(told[0].id == RequestId{1, 1});
+  CHECK(told[0].cache == CacheOutcome::miss);
+  CHECK(told[1].id == RequestId{1, 2});
+  CHECK(told[1].cache == CacheOutcome::coalesced);
+  CHECK(told[0].pieces.empty());
+  CHECK_FALSE(told[0].last);
+  world.submit(cacheable(world, 3));
+  REQUIRE(world.of<router_out::Deliver>().size() == 1);
+  CHECK(world.of<router_out::Deliver>()[0].id == RequestId{1, 3});
+  CHECK(world.of<router_out::Deliver>()[0].cache == CacheOutcome::coalesced);
+  auto plain = world.request(4, "other", 5);
+  world.submit(plain);
+  CHECK(world.of<router_out::Deliver>().empty());
+}
+
 TEST_CASE("router: the computation outlives the client that began it, and ends with the last") {
   RouterWorld world;
   world.bring_up(1);

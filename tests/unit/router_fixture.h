@@ -234,7 +234,7 @@ class RouterWorld {
   void on(router_out::Deliver& e) {
     Seen& s = seen[e.id.low];
     CHECK(s.ends == 0);
-    ++s.deliveries;
+    if (!e.pieces.empty() || e.last) ++s.deliveries;
     for (router_out::Piece& piece : e.pieces) {
       REQUIRE(static_cast<size_t>(piece.choice) < s.choices.size());
       SeenChoice& choice = s.choices[static_cast<size_t>(piece.choice)];

@@ -1,0 +1,42 @@
+// Shell of a link process: greets the node, reports once a second, logs what was refused once a
+// minute and takes replaced certificates into use. The link itself runs on its own thread.
+#pragma once
+
+#include <functional>
+
+#include "actors/shell.h"
+#include "net/child_start.h"
+#include "net/link.h"
+
+namespace troupe {
+
+struct LinkActorConfig {
+  ChildStart start;
+  caf::actor node;  ///< the node's supervisor
+  std::function<LinkStats()> stats;
+  /// Link::reload_if_replaced.
+  std::function<Result<bool>()> refresh;
+  /// Ends the process with this code; tests record it instead.
+  std::function<void(int code)> exit;
+};
+
+class LinkActor : public caf::event_based_actor {
+ public:
+  LinkActor(caf::actor_config& config, LinkActorConfig setup);
+  const char* name() const override { return "link"; }
+
+ protected:
+  caf::behavior make_behavior() override;
+
+ private:
+  void on_bytes(const WireBytes& bytes);
+  void report();
+  void look_back();
+
+  LinkActorConfig setup_;
+  SecondTick second_;
+  Time next_look_{};
+  LinkStats seen_;  ///< at the last look
+};
+
+}  // namespace troupe

@@ -1,0 +1,40 @@
+#include "actors/link_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace troupe {
+
+std::string head_process(const GroupPlacement& group) {
+  return fmt::format("{}/shard/{}.{}.0", group.rank_nodes.front(), group.model, group.index);
+}
+
+Result<LinkWays> plan_link(const ClusterConfig& config, const std::string& node,
+                           const StateDir& state) {
+  auto placed = place_groups(config);
+  if (!placed) return std::unexpected(placed.error());
+  LinkWays ways;
+  ways.files = link_files(config.certs, node);
+  ways.targets.push_back({LinkService::basp, node, state.node_socket()});
+  for (const NodeConfig& other : config.nodes) {
+    if (other.name == node) continue;
+    ways.peers.push_back({other.name, {other.host, other.control_port}});
+    if (node < other.name)
+      ways.doors.push_back({state.door_to_node(static_cast<size_t>(&other - config.nodes.data())),
+                            LinkService::basp, node, other.name, other.name});
+  }
+  const bool routes =
+      std::ranges::find(config.routers, node, &RouterListen::node) != config.routers.end();
+  for (const GroupPlacement& group : *placed) {
+    if (group.rank_nodes.front() == node)
+      ways.targets.push_back(
+          {LinkService::basp, head_process(group), state.group_socket(group.group)});
+    else if (routes)
+      ways.doors.push_back({state.door_to_group(group.group), LinkService::basp, node + "/router",
+                            group.rank_nodes.front(), head_process(group)});
+  }
+  return ways;
+}
+
+}  // namespace troupe

@@ -1,0 +1,208 @@
+#include "net/codec_messages.h"
+
+namespace troupe::codec {
+
+void put(wire::Hello* to, const Hello& from) {
+  to->set_cluster(from.cluster);
+  to->set_wire_version(from.wire_version);
+  to->set_build(from.build);
+  to->set_node(from.node);
+  to->set_role(static_cast<uint32_t>(from.role));
+  to->set_process(from.process);
+  to->set_incarnation(from.incarnation.value);
+  put(to->mutable_config_digest(), from.config_digest);
+}
+Hello take(const wire::Hello& from) {
+  Hello to;
+  to.cluster = from.cluster();
+  to.wire_version = from.wire_version();
+  to.build = from.build();
+  to.node = from.node();
+  to.role = take_enum(from.role(), Role::client, "role");
+  to.process = from.process();
+  to.incarnation = Incarnation(from.incarnation());
+  take(to.config_digest, from.config_digest(), "config digest");
+  return to;
+}
+
+void put(wire::HelloReply* to, const HelloReply& from) {
+  to->set_incarnation(from.incarnation.value);
+  to->set_accepted(from.accepted);
+  to->set_reason(from.reason);
+}
+HelloReply take(const wire::HelloReply& from) {
+  return {Incarnation(from.incarnation()), from.accepted(), from.reason()};
+}
+
+void put(wire::RoutingTable* to, const RoutingTable& from) {
+  to->set_node(from.node.value);
+  to->set_version(from.version);
+  for (const GroupEndpoint& group : from.groups) {
+    auto* g = to->add_groups();
+    g->set_group(group.group.value);
+    g->set_model(group.model);
+    g->set_node(group.node);
+    g->set_generation(group.generation.value);
+    g->set_state(static_cast<uint32_t>(group.state));
+    g->set_reason(group.reason);
+    g->set_socket(group.socket);
+    g->set_incarnation(group.incarnation.value);
+    put(g->mutable_weights_id(), group.weights_id);
+    put(g->mutable_numerics_id(), group.numerics_id);
+    g->set_context(group.context);
+  }
+}
+RoutingTable take(const wire::RoutingTable& from) {
+  RoutingTable to{Incarnation(from.node()), from.version(), {}};
+  for (const auto& g : from.groups()) {
+    GroupEndpoint& group = to.groups.emplace_back();
+    group.group = GroupId(g.group());
+    group.model = g.model();
+    group.node = g.node();
+    group.generation = Generation(g.generation());
+    group.state = take_enum(g.state(), GroupState::stopped, "group state");
+    group.reason = g.reason();
+    group.socket = g.socket();
+    group.incarnation = Incarnation(g.incarnation());
+    take(group.weights_id, g.weights_id(), "weights id");
+    take(group.numerics_id, g.numerics_id(), "numerics id");
+    group.context = g.context();
+  }
+  return to;
+}
+
+void put(wire::LoadOrder* to, const LoadOrder& from) {
+  to->set_group(from.group.value);
+  to->set_generation(from.generation.value);
+  to->set_rank(from.rank);
+  to->set_model(from.model);
+  to->set_source(from.source);
+  to->set_backend(from.backend);
+  to->set_tensor_parallel(from.tensor_parallel);
+  to->set_pipeline_parallel(from.pipeline_parallel);
+  to->set_threads(from.threads);
+  to->set_context(from.context);
+  to->set_kv_blocks(from.kv_blocks);
+  to->set_max_rows(from.max_rows);
+  to->set_max_slots(from.max_slots);
+  to->set_kv_memory(from.kv_memory);
+  to->set_oracle_step(from.oracle_step.count());
+  to->set_timing_scale(from.timing_scale);
+  to->set_queue_max(from.queue_max);
+  to->set_isa(from.isa);
+  to->set_kv_type(static_cast<uint32_t>(from.kv_type));
+}
+LoadOrder take(const wire::LoadOrder& from) {
+  LoadOrder to;
+  to.group = GroupId(from.group());
+  to.generation = Generation(from.generation());
+  to.rank = from.rank();
+  to.model = from.model();
+  to.source = from.source();
+  to.backend = from.backend();
+  to.tensor_parallel = from.tensor_parallel();
+  to.pipeline_parallel = from.pipeline_parallel();
+  to.threads = from.threads();
+  to.context = from.context();
+  to.kv_blocks = from.kv_blocks();
+  to.max_rows = from.max_rows();
+  to.max_slots = from.max_slots();
+  to.kv_memory = from.kv_memory();
+  to.oracle_step = Duration(from.oracle_step());
+  to.timing_scale = from.timing_scale();
+  to.queue_max = from.queue_max();
+  to.isa = from.isa();
+  to.kv_type = take_enum(from.kv_type(), KvType::int8, "KV type");
+  return to;
+}
+
+void put(wire::AbortOrder* to, const AbortOrder& from) {
+  to->set_group(from.group.value);
+  to->set_generation(from.generation.value);
+}
+AbortOrder take(const wire::AbortOrder& from) {
+  return {GroupId(from.group()), Generation(from.generation())};
+}
+
+void put(wire::DrainOrder* to, const DrainOrder& from) { to->set_within(from.within.count()); }
+DrainOrder take(const wire::DrainOrder& from) { return {Duration(from.within())}; }
+
+void put(wire::LoadReport* to, const LoadReport& from) {
+  to->set_group(from.group.value);
+  to->set_generation(from.generation.value);
+  to->set_rank(from.rank);
+  to->set_ok(from.ok);
+  put(to->mutable_error(), from.error);
+  put(to->mutable_weights_id(), from.weights_id);
+  put(to->mutable_numerics_id(), from.numerics_id);
+  to->set_context(from.context);
+  to->set_kv_blocks(from.kv_blocks);
+  to->set_describe(from.describe);
+}
+LoadReport take(const wire::LoadReport& from) {
+  LoadReport to;
+  to.group = GroupId(from.group());
+  to.generation = Generation(from.generation());
+  to.rank = from.rank();
+  to.ok = from.ok();
+  to.error = take(from.error());
+  take(to.weights_id, from.weights_id(), "weights id");
+  take(to.numerics_id, from.numerics_id(), "numerics id");
+  to.context = from.context();
+  to.kv_blocks = from.kv_blocks();
+  to.describe = from.describe();
+  return to;
+}
+
+void put(wire::StepFault* to, const StepFault& from) {
+  to->set_group(from.group.value);
+  to->set_generation(from.generation.value);
+  put(to->mutable_error(), from.error);
+}
+StepFault take(const wire::StepFault& from) {
+  return {GroupId(from.group()), Generation(from.generation()), take(from.error())};
+}
+
+void put(wire::Drained* to, const Drained& from) { to->set_process(from.process); }
+Drained take(const wire::Drained& from) { return {from.process()}; }
+
+void put(wire::ProcessReport* to, const ProcessReport& from) {
+  to->set_process(from.process);
+  to->set_incarnation(from.incarnation.value);
+  for (const ActorReport& actor : from.actors) {
+    auto* a = to->add_actors();
+    a->set_id(actor.id);
+    a->set_role(static_cast<uint32_t>(actor.role));
+    a->set_restarts(actor.restarts);
+    a->set_last_error(actor.last_error);
+    a->set_mailbox_depth(actor.mailbox_depth);
+    a->set_mailbox_age(actor.mailbox_age.count());
+    a->set_last_step_age(actor.last_step_age.count());
+  }
+  for (const GroupStatus& group : from.groups) put(to->add_groups(), group);
+  to->set_requests_running(from.requests_running);
+  to->set_serving(from.serving);
+  to->set_describe(from.describe);
+}
+ProcessReport take(const wire::ProcessReport& from) {
+  ProcessReport to;
+  to.process = from.process();
+  to.incarnation = Incarnation(from.incarnation());
+  for (const auto& a : from.actors()) {
+    ActorReport& actor = to.actors.emplace_back();
+    actor.id = a.id();
+    actor.role = take_enum(a.role(), Role::client, "role");
+    actor.restarts = a.restarts();
+    actor.last_error = a.last_error();
+    actor.mailbox_depth = a.mailbox_depth();
+    actor.mailbox_age = Duration(a.mailbox_age());
+    actor.last_step_age = Duration(a.last_step_age());
+  }
+  for (const auto& group : from.groups()) to.groups.push_back(take(group));
+  to.requests_running = from.requests_running();
+  to.serving = from.serving();
+  to.describe = from.describe();
+  return to;
+}
+
+}  // namespace troupe::codec

@@ -1,0 +1,89 @@
+#include "actors/link_actor.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/actors/fixture.h"
+
+using namespace troupe;
+using troupe::testing::Recorder;
+using troupe::testing::Stage;
+
+namespace {
+
+struct Scene {
+  Stage stage;
+  std::vector<std::unique_ptr<Recorder>> recorders;
+  Recorder* node = Recorder::spawn(stage, recorders);
+  LinkStats stats;
+  std::vector<int> exits;
+  int looks = 0;
+  caf::actor link;
+
+  Scene() {
+    LinkActorConfig config;
+    config.start.cluster = "demo";
+    config.start.node = "n1";
+    config.start.process = "n1/link";
+    config.start.role = Role::link;
+    config.start.incarnation = Incarnation(7);
+    config.node = node->handle;
+    config.stats = [this] { return stats; };
+    config.refresh = [this]() -> Result<bool> {
+      ++looks;
+      return false;
+    };
+    config.exit = [this](int code) { exits.push_back(code); };
+    link = stage.system.spawn<LinkActor>(std::move(config));
+    stage.drain();
+  }
+  ~Scene() {
+    caf::anon_send_exit(link, caf::exit_reason::kill);
+    for (const auto& recorder : recorders)
+      caf::anon_send_exit(recorder->handle, caf::exit_reason::kill);
+    stage.drain();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("link actor: it greets the node as a link and reports each second what it carries") {
+  Scene scene;
+  REQUIRE(scene.node->all<Hello>().size() == 1);
+  CHECK(scene.node->all<Hello>()[0].role == Role::link);
+  CHECK(scene.node->all<Hello>()[0].process == "n1/link");
+  scene.stats.open = 3;
+  scene.stats.bytes_in = 5'000'000;
+  scene.stats.bytes_out = 7'900'000;
+  scene.stage.advance(3s);
+  REQUIRE(scene.node->all<ProcessReport>().size() == 3);
+  const ProcessReport report = scene.node->all<ProcessReport>().back();
+  CHECK(report.incarnation == Incarnation(7));
+  CHECK(report.describe == "3 streams, 5 MB in, 7 MB out");
+  REQUIRE(report.actors.size() == 1);
+  CHECK(report.actors[0].role == Role::link);
+}
+
+TEST_CASE("link actor: once a minute it looks for a replaced certificate") {
+  Scene scene;
+  scene.stage.advance(59s);
+  CHECK(scene.looks == 0);
+  scene.stage.advance(2s);
+  CHECK(scene.looks == 1);
+  scene.stage.advance(60s);
+  CHECK(scene.looks == 2);
+}
+
+TEST_CASE("link actor: refused by its node, or without it, the process ends") {
+  Scene refused;
+  caf::anon_send(refused.link, wire(Incarnation(1), HelloReply{Incarnation(1), true, ""}));
+  refused.stage.drain();
+  CHECK(refused.exits.empty());
+  caf::anon_send(refused.link, wire(Incarnation(1), HelloReply{Incarnation(1), false, "draining"}));
+  refused.stage.drain();
+  CHECK(refused.exits == std::vector<int>{70});
+
+  Scene orphan;
+  caf::anon_send_exit(orphan.node->handle, caf::exit_reason::kill);
+  orphan.stage.drain();
+  CHECK(orphan.exits == std::vector<int>{70});
+}
