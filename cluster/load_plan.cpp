@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "config/limits.h"
 #include "model/native/kv_layout.h"
@@ -49,6 +50,19 @@ int64_t weights_in_float32(const ModelSpec& s) {
   return 4 * (s.n_layers * layer + int64_t{s.vocab} * s.hidden * (s.tied_embeddings ? 1 : 2));
 }
 
+/// Several ranks need processes that share a data plane, and a shard process has none yet.
+Result<void> check_ranks(const LoadOrder& order) {
+  for (const auto& [field, value] : {std::pair{"tensor_parallel", order.tensor_parallel},
+                                     {"pipeline_parallel", order.pipeline_parallel}})
+    if (value != 1)
+      return fail(ErrorCode::unsupported,
+                  fmt::format("model {}: {} is {}, but one rank a group is served so far: set it "
+                              "to 1 and use groups instead.",
+                              order.model, field, value),
+                  field);
+  return {};
+}
+
 }  // namespace
 
 std::string resolve_backend(const std::string& asked) {
@@ -57,6 +71,7 @@ std::string resolve_backend(const std::string& asked) {
 
 Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec, int64_t weight_bytes,
                            const std::string& backend, const MachineFacts& machine) {
+  if (auto ok = check_ranks(order); !ok) return std::unexpected(ok.error());
   const bool oracle = backend == "oracle", torch = backend == "torch";
   const Defaults& d = defaults_of(backend);
   LoadPlan plan;

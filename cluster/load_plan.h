@@ -30,7 +30,8 @@ std::string resolve_backend(const std::string& asked);
 
 /// `weight_bytes`: of the model's tensors as they stand in the file. too_large before anything is
 /// loaded when the KV asked for, or the weights as the backend keeps them, do not fit in memory;
-/// invalid_argument when the context asked for is longer than the model's.
+/// invalid_argument when the context asked for is longer than the model's; unsupported for several
+/// ranks a group.
 Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec, int64_t weight_bytes,
                            const std::string& backend, const MachineFacts& machine);
 

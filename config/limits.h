@@ -223,6 +223,15 @@ inline constexpr Duration kTcpHandshakeTimeout = 2s;  ///< TLS and introduction 
 inline constexpr size_t kTcpUnauthenticatedMax = 64;
 inline constexpr Duration kTcpRedialFirst = 10ms, kTcpRedialMax = 250ms;  ///< doubling
 
+// -- ranks of a group
+// -------------------------------------------------------------------------------------------------
+/// A plan or an output on its way between ranks; 512 tables of a million positions are 128 MiB.
+/// Longer is damage.
+inline constexpr size_t kStepBytesMax = 256 * kMiB;
+/// How long a rank waits for the next plan: longer than another rank may load and than any pause
+/// between canaries.
+inline constexpr Duration kFollowIdleMax = 150s;
+
 // -- model files
 // --------------------------------------------------------------------------------------------
 inline constexpr int64_t kModelFileBytesMax = 1024 * kGiB;

@@ -26,11 +26,13 @@ enum class KvType : uint8_t { f16, int8 };
 /// What the rank may use.
 struct Budget {
   int32_t threads = 1;
-  int32_t kv_blocks = 0;       ///< KV capacity in blocks of kBlockPositions
-  int32_t max_rows = 0;        ///< rows in one step
-  int32_t max_slots = 0;       ///< open sequences
-  int32_t context = 0;         ///< positions a sequence may reach
-  Collective* host = nullptr;  ///< null in one-rank groups
+  int32_t kv_blocks = 0;  ///< KV capacity in blocks of kBlockPositions
+  int32_t max_rows = 0;   ///< rows in one step
+  int32_t max_slots = 0;  ///< open sequences
+  int32_t context = 0;    ///< positions a sequence may reach
+  /// Among all ranks of the group; null in one-rank groups. The caller's; outlives the partition.
+  Collective* host = nullptr;
+  uint32_t generation = 0;  ///< of the group; tags every call
   /// native only: lowest..best "scalar|avx2|avx512|amx"; empty: best of this CPU
   std::string isa;
   KvType kv_type = KvType::f16;  ///< native only
@@ -69,15 +71,19 @@ class Partition {
   /// that the one before it is still going to write; a Partition looks at a plan (PlanCheck::admit)
   /// only when the output of the one before it exists. Drafts: see Slice.
   virtual Ticket submit(const StepPlan& plan) = 0;
-  /// Blocks until the step is done; the output is valid until the next wait(). null on ranks that
-  /// are not the head. Errors: aborted, deadline_exceeded, internal; after any of them the
-  /// generation is dead.
+  /// Rank 0 only. Blocks until the step is done on all ranks it needs; the output is valid until
+  /// the next wait(). Errors: aborted, deadline_exceeded, internal, and what a collective says;
+  /// after any of them the generation is dead on every rank.
   virtual Result<const StepOutput*> wait(Ticket ticket, Duration timeout) = 0;
   /// From any thread: a wait in progress returns `aborted` soon (at latest after the step's own
   /// end).
   virtual void abort() noexcept = 0;
   virtual Result<void> export_block(BlockId block, BlockImage& image) = 0;
   virtual Result<void> import_block(BlockId block, const BlockImage& image) = 0;
+  /// Ranks other than 0 only, in place of submit() and wait(): takes the group's next plan from the
+  /// data plane, waiting up to `idle` for it, and runs this rank's part of it within the time that
+  /// rank 0 gave. Errors as of wait().
+  virtual Result<void> follow(Duration idle);
 };
 
 /// What a plugin `libtroupe_<backend>.so` exports as `troupe_backend`, extern "C".
@@ -86,6 +92,6 @@ struct BackendPlugin {
   const char* name;
   Partition* (*make)();
 };
-inline constexpr uint32_t kBackendAbi = 1;
+inline constexpr uint32_t kBackendAbi = 2;
 
 }  // namespace troupe

@@ -45,10 +45,11 @@ Result<void> PlanCheck::admit(const StepPlan& plan) {
     return broken(text(rows) + " rows are more than the " + text(budget_.max_rows) + " allowed");
   if (auto ok = check_copies(plan); !ok) return ok;
   if (auto ok = check_blocks(plan); !ok) return ok;
-  draft_from_.clear();
+  asked_.clear();
   for (const Slice& slice : plan.slices) {
     slots_[static_cast<size_t>(slice.slot)].next_position = slice.pos0 + slice.n_rows;
-    draft_from_.push_back(slice.n_draft == 0 ? -1 : slice.pos0 + slice.out_row0);
+    asked_.push_back({slice.slot, slice.out == Out::none ? 0 : slice.n_rows - slice.out_row0,
+                      slice.n_draft == 0 ? -1 : slice.pos0 + slice.out_row0, slice.out});
   }
   started_ = true;
   last_key_ = plan.key;
@@ -205,18 +206,35 @@ Result<void> PlanCheck::check_blocks(const StepPlan& plan) {
   return {};
 }
 
+Result<void> PlanCheck::check_answer(const StepOutput& output) const {
+  const auto answers = [&](const SliceOut& s, const Asked& a) {
+    const int32_t tokens = a.out == Out::sample ? a.rows : 0;
+    // Only drafts may be cut short.
+    return s.slot == a.slot && s.n_tokens <= tokens &&
+           (s.n_tokens == tokens || (a.draft_from >= 0 && s.n_tokens > 0)) &&
+           within(s.tok_off, s.n_tokens, output.tokens.size());
+  };
+  bool sound = output.plan_hash == last_hash_ && output.slices.size() == asked_.size();
+  for (size_t i = 0; sound && i < asked_.size(); ++i) sound = answers(output.slices[i], asked_[i]);
+  for (int32_t token : output.tokens) sound &= token >= 0 && token < vocab_;
+  if (sound) return {};
+  return fail(ErrorCode::data_loss,
+              "The answer of a step that came from another rank does not fit its plan: the "
+              "generation ends here; look for ranks of different builds.");
+}
+
 void PlanCheck::produced(const StepOutput& output) {
   last_tokens_.clear();
-  TROUPE_CHECK(output.slices.size() == draft_from_.size());
+  TROUPE_CHECK(output.slices.size() == asked_.size());
   for (size_t i = 0; i < output.slices.size(); ++i) {
     const SliceOut& slice = output.slices[i];
-    const bool drafted = draft_from_[i] >= 0;
+    const bool drafted = asked_[i].draft_from >= 0;
     last_tokens_.push_back(
         slice.n_tokens == 0 || drafted
             ? -1
             : output.tokens[static_cast<size_t>(slice.tok_off + slice.n_tokens - 1)]);
     if (drafted)
-      slots_[static_cast<size_t>(slice.slot)].next_position = draft_from_[i] + slice.n_tokens;
+      slots_[static_cast<size_t>(slice.slot)].next_position = asked_[i].draft_from + slice.n_tokens;
   }
 }
 

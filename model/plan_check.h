@@ -23,6 +23,9 @@ class PlanCheck {
   /// and what. Remembers the plan as the last one when it is sound. Call it after produced() of the
   /// plan before. Allocates nothing once warm.
   Result<void> admit(const StepPlan& plan);
+  /// Whether an output that came from another rank answers the last plan: its slices, with tokens
+  /// of the vocabulary and no more of them than asked for. data_loss if not.
+  Result<void> check_answer(const StepOutput& output) const;
   /// After each step: which slices of `output` may be referred to by the next plan of the lane, and
   /// where slices with drafts go on.
   void produced(const StepOutput& output);
@@ -56,8 +59,13 @@ class PlanCheck {
   uint64_t last_hash_ = 0;
   std::vector<int32_t>
       last_tokens_;  ///< of slice r of the previous output; -1: not to be referred to
-  std::vector<int32_t> draft_from_;  ///< of slice r of the last plan: position of its first drawn
-                                     ///< token; -1: it has no drafts
+  /// A slice of the last plan, as far as its answer is concerned.
+  struct Asked {
+    int32_t slot = 0, rows = 0;  ///< output rows
+    int32_t draft_from = -1;     ///< position of its first drawn token; -1: it has no drafts
+    Out out = Out::none;
+  };
+  std::vector<Asked> asked_;
   std::vector<int32_t> resolved_;
 };
 

@@ -31,6 +31,11 @@ class StepAnswer {
 
   /// Closes and opens the plan's slots and lists the rows that give output.
   void begin(const StepPlan& plan);
+  /// Whether output row `row` of the plan needs more than its largest logit.
+  bool wants_logits(const StepPlan& plan, int32_t row) const {
+    const Row& r = rows_[static_cast<size_t>(row)];
+    return !plain_greedy(plan.slices[static_cast<size_t>(r.slice)]);
+  }
 
   /// Rows of one slice are one job: a draw may depend on what was accepted before it.
   struct Jobs {

@@ -19,23 +19,32 @@ int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 }  // namespace
 
-Result<Attention> Attention::make(const ModelSpec& spec, const VectorKernels& kernels,
-                                  int32_t max_rows, int32_t context, int32_t threads) {
+Result<Attention> Attention::make(const ModelSpec& spec, const HeadShare& heads,
+                                  const VectorKernels& kernels, int32_t max_rows, int32_t context,
+                                  int32_t threads) {
   Attention a;
   a.kernels_ = &kernels;
-  a.ratio_ = spec.n_heads / spec.n_kv_heads;
-  a.kv_heads_ = spec.n_kv_heads;
+  const int32_t ratio = spec.n_heads / spec.n_kv_heads;
+  const bool whole = heads.q.size() == spec.n_heads;
+  for (int64_t kv = heads.kv.begin; kv < heads.kv.end; ++kv) {
+    const int64_t begin = std::max(heads.q.begin, kv * ratio);
+    const int64_t end = std::min(heads.q.end, (kv + 1) * ratio);
+    a.runs_.push_back(
+        {static_cast<int32_t>(begin - heads.q.begin), static_cast<int32_t>(end - begin)});
+  }
   a.head_dim_ = spec.head_dim;
   a.q_dim_ = spec.q_dim();
+  a.q_stride_ = static_cast<int32_t>(heads.q.size()) * spec.head_dim;
+  a.first_column_ = static_cast<int32_t>(heads.q.begin) * spec.head_dim;
   a.window_ = spec.sliding_window;
   a.threads_ = threads;
-  a.rows_per_task_ = std::clamp(kQueriesPerTask / a.ratio_, 1, kTileRows);
-  a.queries_max_ = a.rows_per_task_ * a.ratio_;
+  a.rows_per_task_ = std::clamp(kQueriesPerTask / ratio, 1, kTileRows);
+  a.queries_max_ = a.rows_per_task_ * ratio;
   const int64_t column = padded(a.queries_max_);
   const int64_t partial = 2 * column + column * padded(a.head_dim_);
   for (int32_t i = 0; i < threads; ++i) {
     Scratch& s = a.scratch_.emplace_back();
-    const int64_t scores = column * kSegment, row = padded(int64_t{a.ratio_} * a.head_dim_);
+    const int64_t scores = column * kSegment, row = padded(int64_t{ratio} * a.head_dim_);
     auto memory = HugeBuffer::make(static_cast<size_t>((scores + 2 * partial + row) * 4));
     if (!memory) return std::unexpected(memory.error());
     s.memory = std::move(*memory);
@@ -55,7 +64,8 @@ Result<Attention> Attention::make(const ModelSpec& spec, const VectorKernels& ke
   if (!partials) return std::unexpected(partials.error());
   a.partials_ = std::move(*partials);
   a.partial_base_ = reinterpret_cast<float*>(a.partials_.data());
-  if (a.ratio_ * a.head_dim_ % kGroup != 0) {
+  // A share of the heads may begin at any head.
+  if ((whole ? ratio : 1) * a.head_dim_ % kGroup != 0) {
     auto gathered = HugeBuffer::make(static_cast<size_t>(int64_t{max_rows} * a.q_dim_ * 4));
     if (!gathered) return std::unexpected(gathered.error());
     a.gathered_ = std::move(*gathered);
@@ -80,23 +90,27 @@ void Attention::plan(std::span<const AttentionRows> rows) {
     for (int32_t at = 0; at < r.rows; at += rows_per_task_) {
       const int32_t count = std::min(rows_per_task_, r.rows - at);
       const int32_t position = r.position + at, last = position + count - 1;
-      const auto query0 = static_cast<int32_t>(q_offset_.size());
-      for (int32_t i = 0; i < count; ++i) {
-        out_rows_.push_back(r.out_row + at + i);
-        for (int32_t head = 0; head < ratio_; ++head) {
-          q_offset_.push_back((r.q_row + at + i) * q_dim_ + head * head_dim_);
-          position_.push_back(position + i);
-        }
-      }
+      for (int32_t i = 0; i < count; ++i) out_rows_.push_back(r.out_row + at + i);
       const int32_t seen_from = window_ > 0 ? std::max(0, position - window_ + 1) : 0;
       Task task{.table = r.table,
                 .rows = count,
                 .out_row = r.out_row + at,
-                .query0 = query0,
                 .first_segment = seen_from / kSegment};
       task.segments = last / kSegment + 1 - task.first_segment;
-      for (task.kv_head = 0; task.kv_head < kv_heads_; ++task.kv_head) {
+      for (const HeadRun& run : runs_) {
+        task.head0 = run.head0;
+        if (task.heads != run.heads) {
+          // Heads of one kv head after another have the same queries, but for where they begin.
+          task.heads = run.heads;
+          task.query0 = static_cast<int32_t>(q_offset_.size());
+          for (int32_t i = 0; i < count; ++i)
+            for (int32_t head = 0; head < run.heads; ++head) {
+              q_offset_.push_back((r.q_row + at + i) * q_stride_ + head * head_dim_);
+              position_.push_back(position + i);
+            }
+        }
         tasks_.push_back(task);
+        ++task.kv_head;
         segments += task.segments;
       }
     }
@@ -130,7 +144,7 @@ void Attention::attend(const Task& task, int32_t segment, const KvStore& kv, int
                     .segment = segment,
                     .window = window_,
                     .queries = queries_of(task) - skip,
-                    .q = q + int64_t{task.kv_head} * ratio_ * head_dim_,
+                    .q = q + int64_t{task.head0} * head_dim_,
                     .q_offset = q_offset_.data() + first,
                     .position = position_.data() + first,
                     .scores = scores,
@@ -150,14 +164,13 @@ void Attention::merge(const Task& task, int32_t segment, const Partial& sum,
 
 bool Attention::hand_out(const Task& task, const Partial& sum, float* row, const Activations& out) {
   const int64_t stride = padded(head_dim_);
-  const int32_t width = ratio_ * head_dim_, column = task.kv_head * width;
+  const int32_t width = task.heads * head_dim_, column = first_column_ + task.head0 * head_dim_;
   bool finite = true;
   for (int32_t r = 0; r < task.rows; ++r) {
-    float* to = gathered_.size() > 0 ? reinterpret_cast<float*>(gathered_.data()) +
-                                           int64_t{task.out_row + r} * q_dim_ + column
-                                     : row;
-    for (int32_t head = 0; head < ratio_; ++head) {
-      const int32_t i = r * ratio_ + head;
+    float* to =
+        gathered_.size() > 0 ? gathered() + int64_t{task.out_row + r} * q_dim_ + column : row;
+    for (int32_t head = 0; head < task.heads; ++head) {
+      const int32_t i = r * task.heads + head;
       kernels_->finish(sum.out + i * stride, sum.l[i], head_dim_, to + head * head_dim_);
     }
     if (gathered_.size() == 0) finite &= out.put(*kernels_, task.out_row + r, column, row, width);
@@ -198,12 +211,16 @@ bool Attention::run(ThreadPool& pool, const KvStore& kv, int32_t layer, const fl
       done(task, sum, thread);
     });
   }
-  if (gathered_.size() > 0)
-    pool.run(static_cast<int>(out_rows_.size()), [&](int i, int) {
-      const int32_t row = out_rows_[static_cast<size_t>(i)];
-      const auto* from = reinterpret_cast<const float*>(gathered_.data()) + int64_t{row} * q_dim_;
-      if (!out.put(*kernels_, row, 0, from, q_dim_)) finite.store(false, std::memory_order_relaxed);
-    });
+  return finite.load();
+}
+
+bool Attention::quantise(ThreadPool& pool, const Activations& out) {
+  std::atomic<bool> finite = true;
+  pool.run(static_cast<int>(out_rows_.size()), [&](int i, int) {
+    const int32_t row = out_rows_[static_cast<size_t>(i)];
+    if (!out.put(*kernels_, row, 0, gathered() + int64_t{row} * q_dim_, q_dim_))
+      finite.store(false, std::memory_order_relaxed);
+  });
   return finite.load();
 }
 

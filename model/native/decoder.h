@@ -1,14 +1,17 @@
-// The layers of a Llama-family model as one fused step: for the rows of all sequences, embedding to
-// hidden state, with their KV written on the way. Owned by one NativePartition; one thread calls,
-// the pool works. Allocates nothing per step once warm.
+// A rank's layers of a Llama-family model as one fused step: for the rows of all sequences,
+// embedding to hidden state, with their KV written on the way. Owned by one NativePartition; one
+// thread calls, the pool works. Allocates nothing per step once warm.
 //
 // A layer is seven phases of the pool (N5-N12 of docs/performance.md):
 //   norm+quantise | q, k, v + bias + q/k norm + rotation + KV write | attention + quantise |
 //   o + residual | norm+quantise | gate, up, SwiGLU + quantise | down + residual
+// Under tensor parallelism a rank computes its heads and rows of each, and the ranks exchange what
+// attention, o, SwiGLU and down gave (N17); norms run on every rank.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,6 +19,7 @@
 #include "model/model_spec.h"
 #include "model/native/activations.h"
 #include "model/native/attention.h"
+#include "model/native/exchange.h"
 #include "model/native/kv_store.h"
 #include "model/native/matmul.h"
 #include "model/native/native_weights.h"
@@ -44,15 +48,21 @@ class StepStop {
 
 class Decoder {
  public:
+  /// `group`: of which this is rank `rank` of `plan`; null in one-rank groups.
   static Result<std::unique_ptr<Decoder>> make(const WeightSource& source, const ModelSpec& spec,
-                                               const Budget& budget, const KvLayout& kv,
+                                               const PartitionPlan& plan, int rank,
+                                               RankGroup* group, const Budget& budget, KvFormat kv,
                                                MatmulFn matmul, const VectorKernels& kernels,
                                                ThreadPool& pool);
 
-  /// internal when a value was not finite: the generation is dead.
+  /// internal when a value was not finite: the generation is dead. On later stages the rows come
+  /// from the stage before.
   Result<void> forward(std::span<const SequenceRows> sequences, const StepStop& stop);
+  /// Gives the rows of the last forward() to the next stage.
+  Result<void> hand_over();
 
-  /// The wanted rows of the last forward(), in order: normalised and quantised for the head.
+  /// Last stage: the wanted rows of the last forward(), in order: normalised and quantised for the
+  /// head.
   const Activations& hidden() const { return normed_; }
   int32_t hidden_rows() const { return out_rows_; }
 
@@ -62,14 +72,22 @@ class Decoder {
   const ModelSpec& spec() const { return spec_; }
 
  private:
-  Decoder(const ModelSpec& spec, MatmulFn matmul, const VectorKernels& kernels, ThreadPool& pool)
-      : spec_(spec), matmul_(matmul), kernels_(&kernels), pool_(&pool) {}
+  Decoder(const ModelSpec& spec, const RankPlan& rank, MatmulFn matmul,
+          const VectorKernels& kernels, ThreadPool& pool)
+      : spec_(spec), rank_(rank), matmul_(matmul), kernels_(&kernels), pool_(&pool) {}
 
   struct Row {
     int32_t token = 0, position = 0;
     int32_t block = 0;  ///< that its KV goes to
   };
 
+  /// Columns of a row that each tensor parallel rank makes.
+  struct Splits {
+    ColumnSplit hidden, heads, ffn;
+  };
+
+  Result<void> make_buffers(const Budget& budget);
+  Result<void> attend(const LayerWeights& w, int32_t layer, int32_t rows);
   void plan_rows(std::span<const SequenceRows> sequences);
   void embed();
   void norm(const std::vector<float>& weight, int32_t rows);
@@ -77,9 +95,9 @@ class Decoder {
   void query_head(int32_t layer, int32_t head, int32_t tile, float* scratch);
   void key_value_head(int32_t layer, int32_t head, int32_t tile, float* scratch);
   void keep_wanted_rows();
-  void add_projection(const PackedMatrix& matrix, const std::vector<float>& bias,
-                      const Activations& in);
-  void feed_forward(const LayerWeights& w);
+  Result<void> add_projection(const PackedMatrix& matrix, const std::vector<float>& bias,
+                              const Activations& in);
+  Result<void> feed_forward(const LayerWeights& w);
   void check_finite(bool finite) {
     if (!finite) finite_.store(false, std::memory_order_relaxed);
   }
@@ -87,6 +105,7 @@ class Decoder {
   float* scratch(int thread) const { return scratch_ + thread * scratch_floats_; }
 
   ModelSpec spec_;
+  RankPlan rank_;
   MatmulFn matmul_;
   const VectorKernels* kernels_;
   ThreadPool* pool_;
@@ -94,6 +113,9 @@ class Decoder {
   std::unique_ptr<RopeTable> rope_;
   KvStore kv_;
   Attention attention_;
+  std::optional<Exchange> exchange_;  ///< in groups of several ranks
+  Splits splits_;
+  bool shares_layers_ = false;  ///< under tensor parallelism
   float q_scale_ = 1;
 
   std::vector<Row> rows_;
@@ -106,7 +128,7 @@ class Decoder {
   Activations gated_;     ///< [row][ffn]
   HugeBuffer memory_;
   float* x_ = nullptr;        ///< residual stream, [row][hidden]
-  float* q_ = nullptr;        ///< [row][q_dim]
+  float* q_ = nullptr;        ///< [row][own query heads]
   float* scratch_ = nullptr;  ///< [thread][scratch_floats_]
   int64_t scratch_floats_ = 0;
 };

@@ -1,26 +1,44 @@
 #include "model/native/head.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "config/check.h"
 #include "model/native/phase_cut.h"
 
 namespace troupe::native {
 
-Result<Head> Head::make(const PackedMatrix& weights, int32_t vocab, MatmulFn matmul,
+namespace {
+
+/// Ties go to the one that is there: `next` has higher ids.
+void join(Head::Best& best, const Head::Best& next) {
+  best.finite &= next.finite;
+  if (next.value > best.value) {
+    best.value = next.value;
+    best.token = next.token;
+  }
+}
+
+}  // namespace
+
+Result<Head> Head::make(const PackedMatrix& weights, RowRange own, RowRange kept, MatmulFn matmul,
                         const VectorKernels& kernels) {
+  TROUPE_CHECK(own.begin % kBlock == 0 && own.begin == kept.begin && own.end <= kept.end);
   Head head;
   head.weights_ = weights;
-  head.vocab_ = vocab;
+  head.own_ = own;
+  head.kept_ = kept;
   head.matmul_ = matmul;
   head.kernels_ = &kernels;
-  head.blocks_ = (vocab + kBlock - 1) / kBlock;
-  head.stride_ = int64_t{head.blocks_} * kBlock;
+  head.blocks_ = static_cast<int32_t>((own.size() + kBlock - 1) / kBlock);
+  head.stride_ = (kept.size() + kBlock - 1) / kBlock * kBlock;
   auto memory = HugeBuffer::make(static_cast<size_t>(head.stride_ * kRowsMax * 4));
   if (!memory) return std::unexpected(memory.error());
   head.memory_ = std::move(*memory);
   head.logits_ = reinterpret_cast<float*>(head.memory_.data());
   head.bests_.resize(static_cast<size_t>(head.blocks_ * kRowsMax));
+  head.others_ = own != kept;
+  if (head.others_) head.taken_.resize(kRowsMax);
   return head;
 }
 
@@ -36,6 +54,7 @@ void Head::compute(ThreadPool& pool, const Activations& hidden, int32_t first, i
   TROUPE_CHECK(rows <= kRowsMax, rows);
   const Tiling cut_tiles{rows, tiling.height, count};
   constexpr int32_t kPanels = kBlock / kPanelRows;
+  const auto first_id = static_cast<int32_t>(own_.begin);
   const PhaseCut cut(blocks_, kPanels * weights_.panel_bytes(),
                      int64_t{kBlock} * weights_.groups * kGroup, cut_tiles, pool.threads());
   pool.run(cut.chunks(), [&](int chunk, int) {
@@ -45,29 +64,30 @@ void Head::compute(ThreadPool& pool, const Activations& hidden, int32_t first, i
       const ActivationTile in = hidden.tile(first + tile);
       matmul_(weights_, panel, std::min(kPanels, weights_.panels - panel), in,
               logits_ + row * stride_ + column, stride_);
-      const int32_t n = std::min(kBlock, vocab_ - column);
+      const auto n = static_cast<int32_t>(std::min<int64_t>(kBlock, own_.size() - column));
       for (int32_t r = row; r < row + in.rows; ++r) {
         const float* z = logits_ + r * stride_ + column;
         bool finite = true;
         const int32_t best = kernels_->argmax(z, n, &finite);
-        bests_[static_cast<size_t>(r * blocks_ + block)] = {z[best], column + best, finite};
+        bests_[static_cast<size_t>(r * blocks_ + block)] = {z[best], first_id + column + best,
+                                                            finite ? 1u : 0u};
       }
     });
   });
+  if (others_)
+    for (int32_t row = 0; row < rows; ++row) taken_[static_cast<size_t>(row)] = best_own(row);
 }
 
-Largest Head::best(int32_t row) const {
-  const BlockBest* all = bests_.data() + row * blocks_;
-  Largest best{all[0].token, all[0].finite};
-  float value = all[0].value;
-  for (int32_t block = 1; block < blocks_; ++block) {
-    best.finite &= all[block].finite;
-    if (all[block].value > value) {
-      value = all[block].value;
-      best.index = all[block].token;
-    }
-  }
+Head::Best Head::best_own(int32_t row) const {
+  if (blocks_ == 0) return {.value = -std::numeric_limits<float>::infinity()};
+  const Best* all = bests_.data() + row * blocks_;
+  Best best = all[0];
+  for (int32_t block = 1; block < blocks_; ++block) join(best, all[block]);
   return best;
+}
+
+void Head::take_best(int32_t row, const Best& other) {
+  join(taken_[static_cast<size_t>(row)], other);
 }
 
 }  // namespace troupe::native

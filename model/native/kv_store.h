@@ -12,11 +12,18 @@
 
 namespace troupe::native {
 
+/// Which part of a model's KV a store holds: from these on, as many as its KvLayout says.
+struct KvShare {
+  int32_t model_layers = 0, model_heads = 0;
+  int32_t first_layer = 0, first_head = 0;
+};
+
 class KvStore {
  public:
   KvStore() = default;
-  static Result<KvStore> make(const KvLayout& layout);
+  static Result<KvStore> make(const KvLayout& layout, const KvShare& share);
 
+  // Layers and kv heads are counted from the store's first.
   const KvLayout& layout() const { return layout_; }
   unsigned char* layer(int32_t index) const { return base_ + layout_.layer(index); }
   unsigned char* unit(int32_t layer_index, int32_t block, int32_t kv_head) const {
@@ -25,17 +32,23 @@ class KvStore {
   /// All layers and heads of a block (copy-on-write).
   void copy(int32_t from, int32_t to) const;
 
-  /// Names the layout of a unit: images travel between stores with equal ids.
+  /// Names the model's units and their layout, whoever holds them: images travel between stores
+  /// with equal ids.
   Digest layout_id() const;
-  /// invalid_argument unless the image is of this layout and the block exists.
+  /// Images count layers and heads of the model. invalid_argument unless the image is of this
+  /// layout, one of this store's, and the block exists.
   Result<void> export_block(BlockId block, BlockImage& image) const;
   Result<void> import_block(BlockId block, const BlockImage& image) const;
   int64_t bytes() const { return layout_.bytes(); }
 
  private:
   Result<void> check(BlockId block, const BlockImage& image) const;
+  unsigned char* unit_of(BlockId block, const BlockImage& image) const {
+    return unit(image.layer - share_.first_layer, block.value, image.kv_head - share_.first_head);
+  }
 
   KvLayout layout_;
+  KvShare share_;
   HugeBuffer memory_;
   unsigned char* base_ = nullptr;
 };

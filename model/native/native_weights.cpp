@@ -40,7 +40,8 @@ class Packer {
  public:
   explicit Packer(const WeightSource& source) : source_(source) {}
 
-  Result<PackSource> tensor(TensorId id, int64_t rows, int64_t cols) {
+  /// Rows `range` of a tensor that has `rows`; a PackRow counts from the first of them.
+  Result<PackSource> tensor(TensorId id, int64_t rows, int64_t cols, RowRange range) {
     const auto info = source_.info(id);
     if (!info)
       return fail(ErrorCode::data_loss, "The model file lacks the tensor " + describe(id) +
@@ -51,7 +52,7 @@ class Packer {
                                             std::to_string(info->cols) + "] instead of [" +
                                             std::to_string(rows) + ", " + std::to_string(cols) +
                                             "]: the model file is damaged or of another kind.");
-    const auto bytes = source_.rows(id, {0, info->rows});
+    const auto bytes = source_.rows(id, rows > 1 ? range : RowRange{0, info->rows});
     if (!bytes) return std::unexpected(bytes.error());
     return PackSource{.dtype = info->dtype,
                       .bytes = bytes->data(),
@@ -109,25 +110,29 @@ class Packer {
 /// Builds NativeWeights tensor by tensor; the first failure sticks.
 class Loader {
  public:
-  Loader(const WeightSource& source, const ModelSpec& spec, NativeWeights& weights)
-      : packer_(source), spec_(spec), weights_(weights) {}
+  Loader(const WeightSource& source, const ModelSpec& spec, const RankPlan& rank,
+         NativeWeights& weights)
+      : packer_(source), spec_(spec), rank_(rank), weights_(weights) {}
 
   Result<void> run(ThreadPool& pool) {
-    weights_.ffn_units = (spec_.ffn + kFfnUnit - 1) / kFfnUnit;
-    weights_.layers.resize(static_cast<size_t>(spec_.n_layers));
-    for (int32_t layer = 0; layer < spec_.n_layers && !failure_; ++layer) plan_layer(layer);
+    weights_.ffn_units = static_cast<int32_t>((rank_.ffn.size() + kFfnUnit - 1) / kFfnUnit);
+    weights_.layers.resize(static_cast<size_t>(rank_.last_layer - rank_.first_layer));
+    for (int32_t layer = rank_.first_layer; layer < rank_.last_layer && !failure_; ++layer)
+      plan_layer(layer);
     plan_outside();
     if (failure_) return std::unexpected(*failure_);
     auto memory = packer_.run(pool);
     if (!memory) return std::unexpected(memory.error());
     weights_.memory = std::move(*memory);
+    if (spec_.tied_embeddings && rank_.has_head && rank_.embeds)
+      weights_.head = rows_of(weights_.embedding, rank_.vocab);
     return {};
   }
 
  private:
-  std::optional<PackSource> tensor(TensorId id, int64_t rows, int64_t cols) {
+  std::optional<PackSource> tensor(TensorId id, int64_t rows, int64_t cols, RowRange range) {
     if (failure_) return std::nullopt;
-    auto found = packer_.tensor(id, rows, cols);
+    auto found = packer_.tensor(id, rows, cols, range);
     if (!found) {
       failure_ = found.error();
       return std::nullopt;
@@ -136,7 +141,7 @@ class Loader {
   }
 
   std::vector<float> vector(TensorId id, int64_t size) {
-    const auto source = tensor(id, 1, size);
+    const auto source = tensor(id, 1, size, {0, 1});
     if (!source) return {};
     std::vector<float> out(static_cast<size_t>(size));
     dequantise(source->dtype, {source->bytes, static_cast<size_t>(source->row_bytes)}, out);
@@ -155,10 +160,12 @@ class Loader {
     return out;
   }
 
-  void whole(TensorId id, int64_t rows, int64_t cols, std::initializer_list<PackedMatrix*> users) {
-    const auto source = tensor(id, rows, cols);
+  /// Rows `range` of a tensor as they stand.
+  void part(TensorId id, int64_t rows, int64_t cols, RowRange range,
+            std::initializer_list<PackedMatrix*> users) {
+    const auto source = tensor(id, rows, cols, range);
     if (!source) return;
-    std::vector<PackRow> map(static_cast<size_t>(rows));
+    std::vector<PackRow> map(static_cast<size_t>(range.size()));
     for (size_t i = 0; i < map.size(); ++i) map[i] = {0, static_cast<int32_t>(i)};
     add({*source}, std::move(map), users);
   }
@@ -180,9 +187,15 @@ class Loader {
   int32_t head_panels() const { return (spec_.head_dim + kPanelRows - 1) / kPanelRows; }
 
   void plan_attention(int32_t layer, LayerWeights& w) {
-    const auto q = tensor({Kind::q, layer}, spec_.q_dim(), spec_.hidden);
-    const auto k = tensor({Kind::k, layer}, spec_.kv_dim(), spec_.hidden);
-    const auto v = tensor({Kind::v, layer}, spec_.kv_dim(), spec_.hidden);
+    const auto rows_of_heads = [this](const RowRange& heads) {
+      return RowRange{heads.begin * spec_.head_dim, heads.end * spec_.head_dim};
+    };
+    const RowRange q_rows = rows_of_heads(rank_.q_heads), kv_rows = rows_of_heads(rank_.kv_heads);
+    const auto q_heads = static_cast<int32_t>(rank_.q_heads.size());
+    const auto kv_heads = static_cast<int32_t>(rank_.kv_heads.size());
+    const auto q = tensor({Kind::q, layer}, spec_.q_dim(), spec_.hidden, q_rows);
+    const auto k = tensor({Kind::k, layer}, spec_.kv_dim(), spec_.hidden, kv_rows);
+    const auto v = tensor({Kind::v, layer}, spec_.kv_dim(), spec_.hidden, kv_rows);
     if (!q || !k || !v) return;
     const int32_t hp = head_panels();
     const RopePairs pairs = spec_.rope.pairs;
@@ -191,14 +204,14 @@ class Loader {
     };
     if (format_of(q->dtype) == format_of(k->dtype) && format_of(q->dtype) == format_of(v->dtype)) {
       std::vector<PackRow> map;  // q heads, then k and v of each kv head side by side
-      for (int32_t h = 0; h < spec_.n_heads; ++h) append_head(map, 0, h, pairs);
-      for (int32_t h = 0; h < spec_.n_kv_heads; ++h) {
+      for (int32_t h = 0; h < q_heads; ++h) append_head(map, 0, h, pairs);
+      for (int32_t h = 0; h < kv_heads; ++h) {
         append_head(map, 1, h, pairs);
         append_head(map, 2, h, RopePairs::halves);
       }
       units(w.q, 0, hp);
-      units(w.k, spec_.n_heads * hp, 2 * hp);
-      units(w.v, (spec_.n_heads + 1) * hp, 2 * hp);
+      units(w.k, q_heads * hp, 2 * hp);
+      units(w.v, (q_heads + 1) * hp, 2 * hp);
       add({*q, *k, *v}, std::move(map), {&w.q.matrix, &w.k.matrix, &w.v.matrix});
       return;
     }
@@ -209,19 +222,19 @@ class Loader {
       units(to, 0, hp);
       add({source}, std::move(map), {&to.matrix});
     };
-    alone(*q, spec_.n_heads, pairs, w.q);
-    alone(*k, spec_.n_kv_heads, pairs, w.k);
-    alone(*v, spec_.n_kv_heads, RopePairs::halves, w.v);
+    alone(*q, q_heads, pairs, w.q);
+    alone(*k, kv_heads, pairs, w.k);
+    alone(*v, kv_heads, RopePairs::halves, w.v);
   }
 
   void plan_ffn(int32_t layer, LayerWeights& w) {
-    const auto gate = tensor({Kind::gate, layer}, spec_.ffn, spec_.hidden);
-    const auto up = tensor({Kind::up, layer}, spec_.ffn, spec_.hidden);
+    const auto gate = tensor({Kind::gate, layer}, spec_.ffn, spec_.hidden, rank_.ffn);
+    const auto up = tensor({Kind::up, layer}, spec_.ffn, spec_.hidden, rank_.ffn);
     if (!gate || !up) return;
     constexpr int32_t kUnitPanels = kFfnUnit / kPanelRows;
     const auto append = [&](std::vector<PackRow>& map, int32_t source, int32_t unit) {
       for (int32_t i = unit * kFfnUnit; i < (unit + 1) * kFfnUnit; ++i)
-        map.push_back(i < spec_.ffn ? PackRow{source, i} : PackRow{});
+        map.push_back(i < rank_.ffn.size() ? PackRow{source, i} : PackRow{});
     };
     std::vector<PackRow> map;
     if (format_of(gate->dtype) == format_of(up->dtype)) {
@@ -239,11 +252,11 @@ class Loader {
       add({*up}, std::move(map), {&w.up.matrix});
     }
     w.gate.panels = w.up.panels = kUnitPanels;
-    whole({Kind::down, layer}, spec_.hidden, spec_.ffn, {&w.down});
+    part({Kind::down, layer}, spec_.hidden, spec_.ffn, rank_.hidden, {&w.down});
   }
 
   void plan_layer(int32_t layer) {
-    LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+    LayerWeights& w = weights_.layers[static_cast<size_t>(layer - rank_.first_layer)];
     w.attention_norm = vector({Kind::attention_norm, layer}, spec_.hidden);
     plan_attention(layer, w);
     if (spec_.qkv_bias) {
@@ -255,7 +268,7 @@ class Loader {
       w.q_norm = head_vector({Kind::q_norm, layer}, 1);
       w.k_norm = head_vector({Kind::k_norm, layer}, 1);
     }
-    whole({Kind::o, layer}, spec_.hidden, spec_.q_dim(), {&w.o});
+    part({Kind::o, layer}, spec_.hidden, spec_.q_dim(), rank_.hidden, {&w.o});
     if (spec_.o_bias) w.o_bias = vector({Kind::o_bias, layer}, spec_.hidden);
     w.ffn_norm = vector({Kind::ffn_norm, layer}, spec_.hidden);
     plan_ffn(layer, w);
@@ -267,20 +280,28 @@ class Loader {
   }
 
   void plan_outside() {
-    weights_.output_norm = vector({Kind::output_norm, -1}, spec_.hidden);
+    const RowRange all{0, spec_.vocab};
     if (spec_.rope.has_freq_divisors)
       weights_.rope_divisors = vector({Kind::rope_freqs, -1}, spec_.head_dim / 2);
-    if (spec_.tied_embeddings) {
-      whole({Kind::token_embedding, -1}, spec_.vocab, spec_.hidden,
-            {&weights_.embedding, &weights_.head});
-      return;
-    }
-    whole({Kind::token_embedding, -1}, spec_.vocab, spec_.hidden, {&weights_.embedding});
-    whole({Kind::output, -1}, spec_.vocab, spec_.hidden, {&weights_.head});
+    if (rank_.has_head) weights_.output_norm = vector({Kind::output_norm, -1}, spec_.hidden);
+    if (rank_.embeds)
+      part({Kind::token_embedding, -1}, spec_.vocab, spec_.hidden, all, {&weights_.embedding});
+    // A rank that embeds has the rows of a tied head already.
+    if (rank_.has_head && !(spec_.tied_embeddings && rank_.embeds))
+      part({spec_.tied_embeddings ? Kind::token_embedding : Kind::output, -1}, spec_.vocab,
+           spec_.hidden, rank_.vocab, {&weights_.head});
+  }
+
+  /// Part of a matrix; `rows` begins at a whole panel.
+  static PackedMatrix rows_of(PackedMatrix matrix, const RowRange& rows) {
+    matrix.data += matrix.panel_bytes() * (rows.begin / kPanelRows);
+    matrix.panels = static_cast<int32_t>((rows.size() + kPanelRows - 1) / kPanelRows);
+    return matrix;
   }
 
   Packer packer_;
   const ModelSpec& spec_;
+  const RankPlan& rank_;
   NativeWeights& weights_;
   std::optional<Error> failure_;
 };
@@ -288,9 +309,10 @@ class Loader {
 }  // namespace
 
 Result<NativeWeights> load_native_weights(const WeightSource& source, const ModelSpec& spec,
-                                          ThreadPool& pool) {
+                                          const RankPlan& rank, ThreadPool& pool) {
   NativeWeights weights;
-  if (auto ok = Loader(source, spec, weights).run(pool); !ok) return std::unexpected(ok.error());
+  if (auto ok = Loader(source, spec, rank, weights).run(pool); !ok)
+    return std::unexpected(ok.error());
   return weights;
 }
 

@@ -1,5 +1,6 @@
-// A model's weights in this backend's layout: made once at load from a WeightSource, in parallel,
-// into one huge-page buffer; the source is not needed afterwards. Read-only then; any thread.
+// A rank's part of a model's weights in this backend's layout: made once at load from a
+// WeightSource, in parallel, into one huge-page buffer; the source is not needed afterwards.
+// Read-only then; any thread.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include "model/native/arena.h"
 #include "model/native/packed_matrix.h"
 #include "model/native/thread_pool.h"
+#include "model/partition_plan.h"
 #include "model/weight_source.h"
 
 namespace troupe::native {
@@ -23,8 +25,9 @@ struct UnitPanels {
 };
 
 /// FFN rows of one unit: a quantisation group of the down projection's input.
-inline constexpr int32_t kFfnUnit = 32;
+inline constexpr int32_t kFfnUnit = kFfnSplitUnit;
 
+/// Matrices hold the rank's rows alone, counted from its first; vectors are the model's.
 struct LayerWeights {
   std::vector<float> attention_norm, ffn_norm;
   /// Per head, in the order of the packed rows (halves, N10).
@@ -39,10 +42,11 @@ struct LayerWeights {
 
 struct NativeWeights {
   HugeBuffer memory;
-  PackedMatrix embedding, head;  ///< the same when tied
+  PackedMatrix embedding;  ///< whole, on ranks of the first stage
+  PackedMatrix head;       ///< own rows, on ranks of the last stage; part of a tied embedding
   std::vector<float> output_norm;
   std::vector<float> rope_divisors;  ///< head_dim / 2, or empty
-  std::vector<LayerWeights> layers;
+  std::vector<LayerWeights> layers;  ///< of the rank's stage
   int32_t ffn_units = 0;
   bool any_float = false;  ///< a matrix of floats reads activations in float32
 };
@@ -50,6 +54,6 @@ struct NativeWeights {
 /// not_found, invalid_argument: the file lacks a tensor or has another shape than the spec says;
 /// one sentence names it. internal: no memory.
 Result<NativeWeights> load_native_weights(const WeightSource& source, const ModelSpec& spec,
-                                          ThreadPool& pool);
+                                          const RankPlan& rank, ThreadPool& pool);
 
 }  // namespace troupe::native

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <deque>
+#include <optional>
 
 #include "tests/support/message_of.h"
 #include "tests/support/step_driver.h"
@@ -48,6 +49,7 @@ struct Running {
   int32_t computed = 0;
   int32_t settled = 0;  ///< positions whose KV was there when the step began
   bool opened = false;
+  std::optional<BlockCopy> copy;  ///< before its next rows
 
   bool done() const { return static_cast<int32_t>(answer.tokens.size()) >= request->answer; }
   int32_t left() const { return request->answer - static_cast<int32_t>(answer.tokens.size()); }
@@ -116,8 +118,13 @@ class CapriciousRun {
           piece.tokens.back() = -1 - referred;
       }
       const auto total = static_cast<int32_t>(piece.tokens.size());
-      if (!cover(r, r.computed + total)) continue;
+      if (!cover(r, r.computed + total)) {
+        if (r.copy) release(r);  // what is to be copied may be gone by the next step
+        continue;
+      }
       rows_left -= total;
+      if (r.copy) driver_.copy(r.copy->src, r.copy->dst);
+      r.copy.reset();
       piece.table.assign(r.table.begin(),
                          r.table.begin() + (r.computed + total + 15) / kBlockPositions);
       if (!r.opened) {
@@ -159,7 +166,8 @@ class CapriciousRun {
     }
   }
 
-  /// A slot, and blocks shared with another sequence that begins with the same tokens.
+  /// A slot, and blocks shared with another sequence that begins with the same tokens, or a copy of
+  /// a block that does.
   bool admit(Running& r) {
     if (r.slot >= 0) return true;
     if (slots_.empty()) return false;
@@ -171,15 +179,19 @@ class CapriciousRun {
       if (&other == &r || other.slot < 0) continue;
       const auto same =
           static_cast<int32_t>(std::ranges::mismatch(r.known, other.known).in1 - r.known.begin());
-      const int32_t blocks =
-          std::min({same, other.settled, static_cast<int32_t>(r.known.size()) - 1}) /
-          kBlockPositions;
-      if (blocks == 0) continue;
+      const int32_t known =
+          std::min({same, other.settled, static_cast<int32_t>(r.known.size()) - 1});
+      const int32_t blocks = known / kBlockPositions;
       for (int32_t i = 0; i < blocks; ++i) {
         r.table.push_back(other.table[static_cast<size_t>(i)]);
         ++holders_[static_cast<size_t>(r.table.back())];
       }
       r.computed = blocks * kBlockPositions;
+      if (known > r.computed && chance(0.5) && cover(r, known)) {
+        r.copy = {other.table[static_cast<size_t>(blocks)], r.table.back()};
+        r.computed = known;
+      }
+      if (known == 0) continue;
       break;
     }
     return true;
@@ -203,6 +215,7 @@ class CapriciousRun {
     slots_.push_back(r.slot);
     r.slot = -1;
     r.opened = false;
+    r.copy.reset();
     r.computed = r.settled = 0;
   }
 

@@ -11,6 +11,7 @@ from processes import memory_mib, poll
 
 STREAMS, PROMPT, ANSWER = 16, 512, 64
 PROMISED_MIB = 96  # beside weights and KV
+USUAL_MIB = 64  # half as much again as was seen with two threads: what grows beyond it is looked into
 KV_BLOCK_MIB = 30 * 3 * 2 * 64 * 16 * 2 / (1 << 20)  # layers, kv heads, K and V, dims, positions, float16
 READY_S = 180
 LOAD_S = 300
@@ -27,7 +28,8 @@ class NativeMemory(ProcessCase):
 
     def test_a_shard_holds_weights_kv_and_little_more(self):
         numbers = random.Random(1)
-        with Cluster("--timing-scale", "5", "--kv-memory", "1GiB", model=MODEL, ready_s=READY_S) as cluster:
+        with Cluster("--timing-scale", "5", "--kv-memory", "1GiB", "--threads", "2", model=MODEL,
+                     ready_s=READY_S) as cluster:
             said = re.search(r"(\d+) MiB of weights, (\d+) KV blocks of float16", cluster.log())
             self.assertIsNotNone(said, cluster.log())
             weights, blocks = int(said[1]), int(said[2])
@@ -36,7 +38,7 @@ class NativeMemory(ProcessCase):
             print(f"    {weights} MiB of weights; before the first request {idle}", flush=True)
             # The file's pages and the packed weights side by side, for as long as packing takes.
             self.assertLessEqual(idle["peak"], 2 * weights + PROMISED_MIB)
-            self.assertLessEqual(idle["pss"], weights + self.held(cluster) + PROMISED_MIB)
+            self.assertLessEqual(idle["pss"], weights + self.held(cluster) + USUAL_MIB)
 
             prompts = [[numbers.randrange(1000, 40000) for _ in range(PROMPT)] for _ in range(STREAMS)]
             bodies = [cluster.request(p, ANSWER, ignore_eos=True) for p in prompts]
@@ -49,7 +51,7 @@ class NativeMemory(ProcessCase):
             rest = loaded["pss"] - weights - kv
             print(f"    after {STREAMS} x {PROMPT} tokens: {loaded}, {kv:.1f} MiB of KV in use, {rest:.1f} MiB of other "
                   f"memory (promised {PROMISED_MIB})", flush=True)
-            self.assertLessEqual(rest, PROMISED_MIB)
+            self.assertLessEqual(rest, USUAL_MIB)
 
 
 if __name__ == "__main__":

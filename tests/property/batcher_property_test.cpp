@@ -86,10 +86,16 @@ rc::Gen<std::vector<Move>> any_program() {
       rc::gen::set(&Move::which, often_least(0, 11)), rc::gen::set(&Move::ask, any_ask())));
 }
 
+/// All requests come to their end, or the device gives up in the middle.
+enum class End { rest, failure };
+std::ostream& operator<<(std::ostream& out, End end) {
+  return out << (end == End::rest ? "rest" : "failure");
+}
+
 /// What the programs came to: they must reach what they are meant to try.
 struct Totals {
   uint64_t preemptions = 0, hits = 0, drafted = 0, right = 0, copies = 0;
-  int complete = 0, withdrawn = 0, late = 0, refused = 0;
+  int complete = 0, withdrawn = 0, late = 0, refused = 0, aborted = 0;
 };
 
 class Program {
@@ -97,8 +103,9 @@ class Program {
   Program(const GroupShape& shape, Totals& totals)
       : shape_(shape), group_(shape), totals_(totals) {}
 
-  void run(const std::vector<Move>& moves) {
+  void run(const std::vector<Move>& moves, End end) {
     for (const Move& move : moves) make(move);
+    if (end == End::failure && group_.fail_step()) return verify();
     group_.settle();
     group_.check_at_rest();
     verify();
@@ -229,9 +236,12 @@ class Program {
       const bool never = code == ErrorCode::too_large || code == ErrorCode::invalid_argument;
       must(!never || (whole.refused && whole.refused->code == code),
            "what can never run can't run alone either");
-      must(never || code == ErrorCode::rate_limited || code == ErrorCode::deadline_exceeded,
+      must(never || code == ErrorCode::rate_limited || code == ErrorCode::deadline_exceeded ||
+               code == ErrorCode::aborted,
            "requests are refused for known reasons");
-      ++(code == ErrorCode::deadline_exceeded ? totals_.late : totals_.refused);
+      ++(code == ErrorCode::deadline_exceeded ? totals_.late
+         : code == ErrorCode::aborted         ? totals_.aborted
+                                              : totals_.refused);
     } else if (s.withdrawn) {
       ++totals_.withdrawn;
     } else {
@@ -324,18 +334,21 @@ TEST_CASE(
   holds(1500, [&] {
     const GroupShape shape = *any_shape();
     const std::vector<Move> moves = *any_program();
-    Program(shape, totals).run(moves);
+    Program(shape, totals)
+        .run(moves, *rc::gen::weightedElement<End>({{4, End::rest}, {1, End::failure}}));
   });
   MESSAGE(totals.preemptions << " preemptions, " << totals.hits << " positions hit, "
                              << totals.copies << " blocks copied, " << totals.right << " of "
                              << totals.drafted << " drafts right; " << totals.complete
                              << " complete, " << totals.withdrawn << " withdrawn, " << totals.late
-                             << " late, " << totals.refused << " refused");
+                             << " late, " << totals.refused << " refused, " << totals.aborted
+                             << " aborted");
   CHECK(totals.preemptions > 300);
   CHECK(totals.hits > 50'000);
   CHECK(totals.copies > 1'000);
   CHECK(totals.right > 5'000);
   CHECK(totals.drafted > totals.right + 1'000);
   CHECK(totals.late > 200);
+  CHECK(totals.aborted > 200);
   CHECK(totals.complete > 5'000);
 }

@@ -67,6 +67,15 @@ bool LiveGroup::run_step(Duration took) {
   return true;
 }
 
+bool LiveGroup::fail_step() {
+  if (plans_.empty()) return false;
+  failing_ = true;
+  input(batcher_in::StepFailed{plans_.front()->key, Error{ErrorCode::internal, "It broke."}});
+  const GroupStatus s = status();
+  must(s.running == 0 && s.queued == 0 && s.blocks_used == 0, "a dead generation holds nothing");
+  return true;
+}
+
 void LiveGroup::settle() {
   for (int steps = 0; status().running + status().queued > 0; ++steps) {
     must(steps < 50'000, "every request ends");
@@ -105,7 +114,9 @@ void LiveGroup::perform(const batcher_out::ToRouter& effect) {
   }
 }
 
-void LiveGroup::perform(const batcher_out::Fault& effect) { broken(effect.fault.error.message); }
+void LiveGroup::perform(const batcher_out::Fault& effect) {
+  if (!failing_) broken(effect.fault.error.message);
+}
 
 void LiveGroup::hear(const TokenChunk& chunk) {
   const Attempt attempt{chunk.key, chunk.attempt};

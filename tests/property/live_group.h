@@ -37,6 +37,8 @@ class LiveGroup {
   void enqueue(const Enqueue& request, RouterId router);
   /// The oldest plan in flight ends; false: none is.
   bool run_step(Duration took);
+  /// The device gives up; the generation ends and holds nothing. False: no plan is in flight.
+  bool fail_step();
   /// Until every request is over. Then a canary, which also closes what is to be closed.
   void settle();
   /// Aborts the program unless nothing is held and nothing runs.
@@ -66,6 +68,7 @@ class LiveGroup {
   std::map<Attempt, Told> told_;
   std::map<Attempt, uint64_t> accepted_;  ///< tokens that the attempt began with
   std::map<int32_t, int> open_;           ///< slots of the device
+  bool failing_ = false;
   uint64_t copies_ = 0;
 };
 

@@ -199,3 +199,22 @@ TEST_CASE("load plan: auto and nothing mean native") {
   CHECK(resolve_backend("") == "native");
   CHECK(resolve_backend("oracle") == "oracle");
 }
+
+TEST_CASE("load plan: a group of several ranks is refused by its field, whatever the backend") {
+  for (const char* backend : {"native", "torch", "oracle"}) {
+    LoadOrder o = order();
+    o.tensor_parallel = 3;
+    const auto wide = plan_load(o, spec(), kFileBytes, backend, machine(kGiB));
+    REQUIRE(!wide.has_value());
+    CHECK(wide.error().code == ErrorCode::unsupported);
+    CHECK(wide.error().param == "tensor_parallel");
+    CHECK(wide.error().message ==
+          "model m: tensor_parallel is 3, but one rank a group is served so far: set it to 1 and "
+          "use groups instead.");
+    o = order();
+    o.pipeline_parallel = 2;
+    const auto deep = plan_load(o, spec(), kFileBytes, backend, machine(kGiB));
+    REQUIRE(!deep.has_value());
+    CHECK(deep.error().param == "pipeline_parallel");
+  }
+}

@@ -4,7 +4,6 @@
 
 #include "config/limits.h"
 #include "model/model_spec.h"
-#include "model/partition_plan.h"
 
 using namespace troupe;
 
@@ -70,42 +69,5 @@ TEST_CASE("check_spec: a field out of bounds is refused by its name") {
     REQUIRE_FALSE(checked.has_value());
     CHECK(checked.error().param == c.field);
     CHECK(checked.error().message.find(c.field) != std::string::npos);
-  }
-}
-
-TEST_CASE("plan_partitions: one rank holds everything") {
-  const auto plan = plan_partitions(good_spec(), 1, 1);
-  REQUIRE(plan.has_value());
-  REQUIRE(plan->ranks.size() == 1);
-  const RankPlan& rank = plan->ranks.front();
-  CHECK(rank.first_layer == 0);
-  CHECK(rank.last_layer == 30);
-  CHECK(rank.q_heads == RowRange{0, 9});
-  CHECK(rank.kv_heads == RowRange{0, 3});
-  CHECK(rank.ffn == RowRange{0, 1536});
-  CHECK(rank.vocab == RowRange{0, 49152});
-  CHECK(rank.embeds);
-  CHECK(rank.has_head);
-}
-
-TEST_CASE("plan_partitions: a layout that can't be served is refused by its name") {
-  struct Case {
-    int32_t tp, pp;
-    const char* param;
-    ErrorCode code;
-  };
-  const Case cases[] = {{0, 1, "tensor_parallel", ErrorCode::invalid_argument},
-                        {10, 1, "tensor_parallel", ErrorCode::invalid_argument},
-                        {3, 1, "tensor_parallel", ErrorCode::unsupported},
-                        {1, -1, "pipeline_parallel", ErrorCode::invalid_argument},
-                        {1, 31, "pipeline_parallel", ErrorCode::invalid_argument},
-                        {1, 2, "pipeline_parallel", ErrorCode::unsupported}};
-  for (const Case& c : cases) {
-    CAPTURE(c.tp);
-    CAPTURE(c.pp);
-    const auto plan = plan_partitions(good_spec(), c.tp, c.pp);
-    REQUIRE_FALSE(plan.has_value());
-    CHECK(plan.error().param == c.param);
-    CHECK(plan.error().code == c.code);
   }
 }

@@ -1,0 +1,55 @@
+// Carries a group's plans from rank 0 to every rank, and answers from the head rank to rank 0. With
+// each plan goes what the step before it drew, which later plans refer to, and how long the step
+// may take. Rank 0 shares a plan with its stage; rank 0 of a stage takes it from the stage before,
+// once that has computed its part, and shares it. Owned by one Partition; its thread.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "config/result.h"
+#include "config/time.h"
+#include "model/rank_group.h"
+#include "model/step.h"
+#include "model/step_frame.h"
+
+namespace troupe {
+
+class PlanRelay {
+ public:
+  PlanRelay() = default;
+  explicit PlanRelay(RankGroup& group) : group_(&group) {}
+
+  /// A plan as it came from rank 0; valid until the next take().
+  struct Taken {
+    const StepPlan* plan = nullptr;
+    const StepOutput* drawn = nullptr;  ///< of the step before; null for the first
+    Duration time{};                    ///< of the step
+  };
+
+  /// Rank 0: begins a step with this plan.
+  Result<void> give(const StepPlan& plan, Duration time);
+  /// Other ranks: the next plan, waiting up to `idle` for it. data_loss when it is damaged.
+  Result<Taken> take(Duration idle);
+  /// Every rank but those of the last stage, once the rows are computed: the plan goes on.
+  Result<void> pass_on();
+
+  /// Head rank, when it is not rank 0.
+  Result<void> answer(const StepOutput& output);
+  /// Rank 0, when it is not the head rank. data_loss when the answer is damaged; whether it fits
+  /// the plan is PlanCheck's to say.
+  Result<void> await_answer(StepOutput& output);
+  /// Rank 0, after each step: what it drew goes along with the next plan.
+  void drew(const StepOutput& output);
+
+ private:
+  RankGroup* group_ = nullptr;
+  StepFrame frame_;  ///< of the plan
+  StepFrame answer_frame_;
+  std::vector<std::byte> plan_bytes_, drawn_bytes_;
+  bool has_drawn_ = false;
+  StepPlan plan_;  ///< other ranks
+  StepOutput drawn_;
+};
+
+}  // namespace troupe
