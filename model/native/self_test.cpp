@@ -9,6 +9,7 @@
 #include "config/mix.h"
 #include "model/dtype.h"
 #include "model/native/activations.h"
+#include "model/native/attention_sample.h"
 #include "model/native/cpu_thread.h"
 #include "model/native/matmul.h"
 #include "model/native/pack.h"
@@ -95,38 +96,18 @@ void hash_attention(Isa isa, Source& source, Hash& hash) {
   const VectorKernels& kernels = vector_kernels_for(isa);
   for (KvFormat format : {KvFormat::f16, KvFormat::int8}) {
     const KvLayout layout{.format = format, .head_dim = kDim, .kv_heads = 1, .blocks = 2};
-    auto kv = HugeBuffer::make(static_cast<size_t>(layout.bytes()));
-    if (!kv) return;
-    auto* base = reinterpret_cast<unsigned char*>(kv->data());
     constexpr int32_t kPositions = 21;
-    for (int32_t p = 0; p < kPositions; ++p) {
-      // Drawn one after the other: compilers differ in the order of a call's arguments.
-      const std::vector<float> key = source.reals(kDim), value = source.reals(kDim);
-      kernels.write_kv(layout, base + layout.unit(p / kKvBlock, 0), p % kKvBlock, key.data(),
-                       value.data());
-    }
-    const std::vector<float> q = source.reals(2 * kDim);
-    const std::array<int32_t, 2> table{0, 1}, offset{0, kDim}, position{11, kPositions - 1};
-    alignas(64) std::array<float, 2 * kSegment> scores;
-    std::array<float, 2> m, l;
-    alignas(64) std::array<float, 2 * kDim> out;
-    kernels.attend({.layout = layout,
-                    .layer = base,
-                    .table = table.data(),
-                    .queries = 2,
-                    .q = q.data(),
-                    .q_offset = offset.data(),
-                    .position = position.data(),
-                    .scores = scores.data(),
-                    .m = m.data(),
-                    .l = l.data(),
-                    .out = out.data(),
-                    .out_stride = kDim});
-    kernels.merge(&m[0], &l[0], out.data(), m[1], l[1], out.data() + kDim, kDim);
-    kernels.finish(out.data(), l[0], kDim, out.data());
+    auto sample =
+        AttentionSample::make(kernels, layout, kPositions, {0, 1}, {11, kPositions - 1}, source);
+    if (!sample) return;
+    kernels.attend(sample->task(0, 0, 0));
+    const std::span<float> m = sample->m(), l = sample->l();
+    float* const out = sample->out(0);
+    kernels.merge(&m[0], &l[0], out, m[1], l[1], sample->out(1), kDim);
+    kernels.finish(out, l[0], kDim, out);
     hash.add(m);
     hash.add(l);
-    hash.add(out);
+    hash.add(std::span<const float>(out, 2 * kDim));
   }
 }
 
