@@ -21,7 +21,7 @@ Result<Activations> Activations::make(int32_t max_rows, int32_t width, Keeps kee
   const int64_t column = aligned(cells * 4);
   const int64_t floats = keeps == Keeps::floats_too ? aligned(cells * kGroup * 4) : 0;
   auto memory =
-      HugeBuffer::make(static_cast<size_t>(aligned(cells * kGroup) + 3 * column + floats));
+      HugeBuffer::make(static_cast<size_t>(aligned(cells * kGroup) + 6 * column + floats));
   if (!memory) return std::unexpected(memory.error());
   a.memory_ = std::move(*memory);
   std::byte* at = a.memory_.data();
@@ -29,8 +29,11 @@ Result<Activations> Activations::make(int32_t max_rows, int32_t width, Keeps kee
   at += aligned(cells * kGroup);
   a.s_ = reinterpret_cast<float*>(at);
   a.p_ = reinterpret_cast<float*>(at + column);
-  a.isum_ = reinterpret_cast<int32_t*>(at + 2 * column);
-  if (floats > 0) a.x_ = reinterpret_cast<float*>(at + 3 * column);
+  a.minus8_ = reinterpret_cast<int32_t*>(at + 2 * column);
+  a.minus128_ = reinterpret_cast<int32_t*>(at + 3 * column);
+  for (int half = 0; half < 2; ++half)
+    a.minus128_of_[half] = reinterpret_cast<int32_t*>(at + (4 + half) * column);
+  if (floats > 0) a.x_ = reinterpret_cast<float*>(at + 6 * column);
   return a;
 }
 
@@ -42,7 +45,9 @@ ActivationTile Activations::tile(int32_t index) const {
   t.q = q_ + first * groups_ * kGroup;
   t.s = s_ + first * groups_;
   t.p = p_ + first * groups_;
-  t.isum = isum_ + first * groups_;
+  t.minus8 = minus8_ + first * groups_;
+  t.minus128 = minus128_ + first * groups_;
+  for (int half = 0; half < 2; ++half) t.minus128_of[half] = minus128_of_[half] + first * groups_;
   if (x_ != nullptr) {
     t.x_stride = int64_t{groups_} * kGroup;
     t.x = x_ + first * t.x_stride;
@@ -55,12 +60,15 @@ bool Activations::put(const VectorKernels& kernels, int32_t row, int32_t first, 
   TROUPE_CHECK(row < tiling_.rows && first % kGroup == 0 && first + n <= width_, row, first, n);
   const ActivationTile t = tile(row / tiling_.height);
   const int64_t r = row % tiling_.height, rows = t.rows, group = first / kGroup;
+  const int64_t cell = group * rows + r;
   if (t.x != nullptr) std::memcpy(t.x + r * t.x_stride + first, x, static_cast<size_t>(n) * 4);
   return kernels.quantise(x, n,
-                          {.q = t.q + (group * rows + r) * kGroup,
-                           .s = t.s + group * rows + r,
-                           .p = t.p + group * rows + r,
-                           .isum = t.isum + group * rows + r,
+                          {.q = t.q + cell * kGroup,
+                           .s = t.s + cell,
+                           .p = t.p + cell,
+                           .minus8 = t.minus8 + cell,
+                           .minus128 = t.minus128 + cell,
+                           .minus128_of = {t.minus128_of[0] + cell, t.minus128_of[1] + cell},
                            .q_stride = rows * kGroup,
                            .stride = rows});
 }

@@ -50,7 +50,9 @@ class Activations {
   int8_t* q_ = nullptr;
   float* s_ = nullptr;
   float* p_ = nullptr;
-  int32_t* isum_ = nullptr;
+  int32_t* minus8_ = nullptr;
+  int32_t* minus128_ = nullptr;
+  int32_t* minus128_of_[2] = {nullptr, nullptr};
   float* x_ = nullptr;
 };
 

@@ -46,9 +46,12 @@ void unpack_tile(const std::byte* from, const Groups& groups, const ActivationTi
   std::memcpy(tile.s + first, from + q_bytes, static_cast<size_t>(cells) * sizeof(float));
   for (int64_t cell = first; cell < first + cells; ++cell) {
     const int8_t* q = tile.q + cell * kGroup;
-    int32_t sum = 0;
-    for (int k = 0; k < kGroup; ++k) sum += q[k];
-    tile.isum[cell] = sum;
+    int32_t sums[2] = {0, 0};
+    for (int k = 0; k < kGroup; ++k) sums[k / (kGroup / 2)] += q[k];
+    const int32_t sum = sums[0] + sums[1];
+    tile.minus8[cell] = -8 * sum;
+    tile.minus128[cell] = -128 * sum;
+    for (int half = 0; half < 2; ++half) tile.minus128_of[half][cell] = -128 * sums[half];
     tile.p[cell] = tile.s[cell] * static_cast<float>(sum);  // N6
   }
 }

@@ -147,14 +147,12 @@ struct F32x16 {
 [[gnu::always_inline]] inline I32x16 max(I32x16 a, I32x16 b) {
   return {_mm256_max_epi32(a.low, b.low), _mm256_max_epi32(a.high, b.high)};
 }
-[[gnu::always_inline]] inline I32x16 operator+(I32x16 a, I32x16 b) {
-  return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
-}
-[[gnu::always_inline]] inline int32_t hsum(I32x16 x) {
-  const __m256i a = _mm256_add_epi32(x.low, x.high);
-  const __m128i b = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-  const __m128i c = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0x4e));
-  return _mm_cvtsi128_si32(_mm_add_epi32(c, _mm_shuffle_epi32(c, 0xb1)));
+[[gnu::always_inline]] inline void hsums(I32x16 a, I32x16 b, int32_t out[2]) {
+  const __m256i pairs =
+      _mm256_hadd_epi32(_mm256_add_epi32(a.low, a.high), _mm256_add_epi32(b.low, b.high));
+  const __m128i fours =
+      _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+  _mm_storeu_si64(out, _mm_hadd_epi32(fours, fours));
 }
 [[gnu::always_inline]] inline int32_t hmax(I32x16 x) {
   const __m256i a = _mm256_max_epi32(x.low, x.high);

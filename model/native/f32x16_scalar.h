@@ -138,13 +138,10 @@ inline I32x16 magnitude(F32x16 x) {
 inline I32x16 max(I32x16 a, I32x16 b) {
   return each_int([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
-inline I32x16 operator+(I32x16 a, I32x16 b) {
-  return each_int([&](int i) { return a.lane[i] + b.lane[i]; });
-}
-inline int32_t hsum(I32x16 x) {
-  int32_t sum = 0;
-  for (int32_t value : x.lane) sum += value;
-  return sum;
+/// The sum of either's lanes.
+inline void hsums(I32x16 a, I32x16 b, int32_t out[2]) {
+  out[0] = out[1] = 0;
+  for (int i = 0; i < 16; ++i) out[0] += a.lane[i], out[1] += b.lane[i];
 }
 inline int32_t hmax(I32x16 x) {
   int32_t largest = x.lane[0];

@@ -105,7 +105,7 @@ struct Scales {
   [[gnu::always_inline]] void add_to(float* acc, __m256i whole, const ActivationTile& x,
                                      int64_t row) const {
     if constexpr (kKind == PackKind::w4)  // q is q - 8 plus 8
-      whole = _mm256_sub_epi32(whole, _mm256_slli_epi32(_mm256_set1_epi32(x.isum[row]), 3));
+      whole = _mm256_add_epi32(whole, _mm256_set1_epi32(x.minus8[row]));
     const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x.s[row]));
     __m256 sum = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(whole), _mm256_load_ps(acc));
     if constexpr (has_min(kKind)) sum = _mm256_fmadd_ps(m, _mm256_set1_ps(x.p[row]), sum);
@@ -188,6 +188,10 @@ GroupFn unsigned_of(int32_t rows) {
   return _mm256_maddubs_epi16(size, _mm256_sign_epi8(four(q), w));
 }
 
+/// The sum is made here and now: clang else adds up in trees, for which the registers do not
+/// suffice.
+[[gnu::always_inline]] inline void pin(__m256i& sum) { asm("" : "+x"(sum)); }
+
 /// w8: line by line, with the sums of kRows rows in registers.
 template <int kRows>
 [[gnu::always_inline]] inline void signed_rows(const unsigned char* group, int half,
@@ -201,6 +205,7 @@ template <int kRows>
     each<kRows>([&](auto r) __attribute__((always_inline)) {
       const __m256i part = widen(signed_pairs(size, w, q + kGroup * r.value + 4 * j.value));
       sum[r.value] = j.value == 0 ? part : _mm256_add_epi32(sum[r.value], part);
+      pin(sum[r.value]);
     });
   });
   const __m256 d = scales_at<ScaleType::f16>(group + 512, half);
@@ -225,6 +230,7 @@ template <int kRows>
       each<kRows>([&](auto r) __attribute__((always_inline)) {
         const __m256i pairs = signed_pairs(size, w, q + kGroup * r.value + 4 * kLine);
         sum[r.value] = j.value == 0 ? pairs : _mm256_add_epi16(sum[r.value], pairs);
+        pin(sum[r.value]);
       });
     });
     const __m256i scale = _mm256_cvtepi8_epi32(_mm_loadl_epi64(

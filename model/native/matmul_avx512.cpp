@@ -11,24 +11,23 @@ namespace troupe::native {
 
 namespace {
 
-/// The rows of a tile a kernel works on, at one group.
+/// The rows of a tile a kernel works on, at the first group. A group later, q is 32 * stride on and
+/// the others stride.
 struct Rows {
   const int8_t* q;
   const float* s;
   const float* p;
-  const int32_t* isum;
-  int64_t stride;  ///< rows of the whole tile
-
-  [[gnu::always_inline]] void next_group() {
-    q += kGroup * stride;
-    s += stride;
-    p += stride;
-    isum += stride;
-  }
+  const int32_t* start;         ///< of sums, where unpack() adds something to the weights
+  const int32_t* second_start;  ///< q6: of the second half of a group; start: of the first
+  int64_t stride;               ///< rows of the whole tile
 };
 
-[[gnu::always_inline]] inline Rows rows_of(const ActivationTile& x, int first) {
-  return {x.q + int64_t{kGroup} * first, x.s + first, x.p + first, x.isum + first, x.rows};
+[[gnu::always_inline]] inline Rows rows_of(const ActivationTile& x, int first, PackKind kind) {
+  const int32_t* start = kind == PackKind::w4   ? x.minus8
+                         : kind == PackKind::q6 ? x.minus128_of[0]
+                                                : x.minus128;
+  return {x.q + int64_t{kGroup} * first, x.s + first, x.p + first, start + first,
+          x.minus128_of[1] + first,      x.rows};
 }
 
 /// Four activations of one row, in every lane.
@@ -64,22 +63,21 @@ template <PackKind kKind>
   } else {
     each<8>([&](auto j) __attribute__((always_inline)) {
       w.k[j.value] = _mm512_loadu_si512(group + 64 * j.value);
-      if constexpr (kKind == PackKind::w8)  // int8 + 128, taken back by what_unpack_added
+      if constexpr (kKind == PackKind::w8 || kKind == PackKind::q6)  // int8 + 128
         w.k[j.value] = _mm512_xor_si512(w.k[j.value], _mm512_set1_epi8(-128));
     });
   }
   return w;
 }
 
-/// Sum of the activations times what unpack() added to each weight (w4: q is q - 8 plus 8).
+/// What a row's sum starts with: it takes back what unpack() added to each weight (w4: q is q - 8
+/// plus 8).
 template <PackKind kKind>
-[[gnu::always_inline]] inline __m512i remove_offset(__m512i sum, const int32_t* isum) {
-  if constexpr (kKind == PackKind::w4)
-    return _mm512_sub_epi32(sum, _mm512_slli_epi32(_mm512_set1_epi32(*isum), 3));
-  else if constexpr (kKind == PackKind::w8)
-    return _mm512_sub_epi32(sum, _mm512_slli_epi32(_mm512_set1_epi32(*isum), 7));
+[[gnu::always_inline]] inline __m512i start_of(const int32_t* start) {
+  if constexpr (kKind == PackKind::w4 || kKind == PackKind::w8)
+    return _mm512_set1_epi32(*start);
   else
-    return sum;
+    return _mm512_setzero_si512();
 }
 
 /// From this many rows on, a group takes so long that the processor's own prefetching falls behind
@@ -94,6 +92,10 @@ template <int kBytes>
   });
 }
 
+/// 16 rows take 29 to 31 of 32 registers, and clang begins more rows than it has registers for. Two
+/// empty asm statements hold it back where that was not slower: a run of rows starts after the last
+/// row of the one before, and scales come after sums. Found by trying, with other kinds left as
+/// they are; tests/bench/kernel_loops_gate.py watches what comes of it.
 template <PackKind kKind, ScaleType kScales, int kRows>
 void bytes_panel(const unsigned char* group, int32_t groups, Rows x, float* out,
                  int64_t out_stride) {
@@ -102,7 +104,7 @@ void bytes_panel(const unsigned char* group, int32_t groups, Rows x, float* out,
   constexpr int kBatch = 4;  // rows whose integer sums are open at once
   __m512 acc[kRows];
   each<kRows>([&](auto r) __attribute__((always_inline)) { acc[r.value] = _mm512_setzero_ps(); });
-  for (int32_t g = 0; g < groups; ++g) {
+  for (int64_t at = 0, end = groups * x.stride; at < end; at += x.stride) {
     if constexpr (kRows >= kPrefetchRows) prefetch<group_bytes(kKind, kScales)>(group);
     const Weights w = unpack<kKind>(group);
     const __m512 d = scales_at<kScales>(group + kColumn);
@@ -112,54 +114,48 @@ void bytes_panel(const unsigned char* group, int32_t groups, Rows x, float* out,
     each<(kRows + kBatch - 1) / kBatch>([&](auto batch) __attribute__((always_inline)) {
       constexpr int kFrom = batch.value * kBatch;
       constexpr int kSize = kRows - kFrom < kBatch ? kRows - kFrom : kBatch;
+      if constexpr (!has_min(kKind) && kFrom > 0) asm("" : "+r"(x.start) : "v"(acc[kFrom - 1]));
       __m512i sum[kSize];
       each<8>([&](auto j) __attribute__((always_inline)) {
         each<kSize>([&](auto r) __attribute__((always_inline)) {
           const int8_t* q = x.q + kGroup * (kFrom + r.value) + 4 * j.value;
-          sum[r.value] = _mm512_dpbusd_epi32(j.value == 0 ? _mm512_setzero_si512() : sum[r.value],
-                                             w.k[j.value], four(q));
+          sum[r.value] = _mm512_dpbusd_epi32(
+              j.value == 0 ? start_of<kKind>(x.start + at + kFrom + r.value) : sum[r.value],
+              w.k[j.value], four(q));
         });
       });
+      if constexpr (!has_min(kKind)) asm("" : "+r"(x.s) : "v"(sum[kSize - 1]));
       each<kSize>([&](auto r) __attribute__((always_inline)) {
         constexpr int kRow = kFrom + r.value;
-        const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(x.s[kRow]));
-        const __m512i whole = remove_offset<kKind>(sum[r.value], x.isum + kRow);
-        acc[kRow] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(whole), acc[kRow]);
+        const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(x.s[at + kRow]));
+        acc[kRow] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum[r.value]), acc[kRow]);
         if constexpr (has_min(kKind))
-          acc[kRow] = _mm512_fmadd_ps(m, _mm512_set1_ps(x.p[kRow]), acc[kRow]);
+          acc[kRow] = _mm512_fmadd_ps(m, _mm512_set1_ps(x.p[at + kRow]), acc[kRow]);
       });
     });
     group += group_bytes(kKind, kScales);
-    x.next_group();
+    x.q += kGroup * x.stride;
   }
   each<kRows>([&](auto r) __attribute__((always_inline)) {
     _mm512_store_ps(out + r.value * out_stride, acc[r.value]);
   });
 }
 
-/// q6: two integer sums a row, each times its own int8 scale. The activations are the unsigned
-/// operand here (a + 128, a flipped bit), so that what has to be taken back, 128 times the sum of
-/// the weights, does not depend on the row.
+/// q6: two integer sums a row, each times its own int8 scale.
 template <int kRows>
 void q6_panel(const unsigned char* group, int32_t groups, Rows x, float* out, int64_t out_stride) {
   constexpr int kBatch = 4;
-  const __m512i flip = _mm512_set1_epi8(-128);
   __m512 acc[kRows];
   each<kRows>([&](auto r) __attribute__((always_inline)) { acc[r.value] = _mm512_setzero_ps(); });
-  for (int32_t g = 0; g < groups; ++g) {
+  for (int64_t at = 0, end = groups * x.stride; at < end; at += x.stride) {
     if constexpr (kRows >= kPrefetchRows)
       prefetch<group_bytes(PackKind::q6, ScaleType::f16)>(group);
     const Weights w = unpack<PackKind::q6>(group);
     const auto* scales = reinterpret_cast<const __m128i*>(group + 512);
     const __m512 d = scales_at<ScaleType::f16>(group + 544);
-    __m512i scale[2], start[2];
+    __m512i scale[2];
     each<2>([&](auto h) __attribute__((always_inline)) {
       scale[h.value] = _mm512_cvtepi8_epi32(_mm_loadu_si128(scales + h.value));
-      __m512i sum = _mm512_setzero_si512();
-      each<4>([&](auto j) __attribute__((always_inline)) {
-        sum = _mm512_dpbusd_epi32(sum, flip, w.k[4 * h.value + j.value]);
-      });
-      start[h.value] = _mm512_sub_epi32(_mm512_setzero_si512(), sum);
     });
     each<(kRows + kBatch - 1) / kBatch>([&](auto batch) __attribute__((always_inline)) {
       constexpr int kFrom = batch.value * kBatch;
@@ -170,9 +166,10 @@ void q6_panel(const unsigned char* group, int32_t groups, Rows x, float* out, in
         each<4>([&](auto j) __attribute__((always_inline)) {
           each<kSize>([&](auto r) __attribute__((always_inline)) {
             const int8_t* q = x.q + kGroup * (kFrom + r.value) + 16 * h.value + 4 * j.value;
-            sum[r.value] =
-                _mm512_dpbusd_epi32(j.value == 0 ? start[h.value] : sum[r.value],
-                                    _mm512_xor_si512(four(q), flip), w.k[4 * h.value + j.value]);
+            if constexpr (j.value == 0)
+              sum[r.value] = _mm512_set1_epi32(
+                  (h.value == 0 ? x.start : x.second_start)[at + kFrom + r.value]);
+            sum[r.value] = _mm512_dpbusd_epi32(sum[r.value], w.k[4 * h.value + j.value], four(q));
           });
         });
         each<kSize>([&](auto r) __attribute__((always_inline)) {
@@ -182,12 +179,12 @@ void q6_panel(const unsigned char* group, int32_t groups, Rows x, float* out, in
       });
       each<kSize>([&](auto r) __attribute__((always_inline)) {
         constexpr int kRow = kFrom + r.value;
-        acc[kRow] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.s[kRow])),
+        acc[kRow] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.s[at + kRow])),
                                     _mm512_cvtepi32_ps(whole[r.value]), acc[kRow]);
       });
     });
     group += group_bytes(PackKind::q6, ScaleType::f16);
-    x.next_group();
+    x.q += kGroup * x.stride;
   }
   each<kRows>([&](auto r) __attribute__((always_inline)) {
     _mm512_store_ps(out + r.value * out_stride, acc[r.value]);
@@ -247,7 +244,7 @@ void matmul_avx512(const PackedMatrix& w, int32_t first, int32_t count, const Ac
     const unsigned char* panel = w.data + w.panel_bytes() * (first + i);
     each_run(
         x.rows, most, [&](int32_t from, int32_t rows) __attribute__((always_inline)) {
-          panel_of(w, rows)(panel, w.groups, rows_of(x, from),
+          panel_of(w, rows)(panel, w.groups, rows_of(x, from, w.kind),
                             out + out_stride * from + int64_t{kPanelRows} * i, out_stride);
         });
   }

@@ -47,11 +47,15 @@ bool quantise(const float* x, int32_t n, const QuantisedRow& out) {
     int8_t* q = out.q + g * out.q_stride;
     store_i8(q, qa);
     store_i8(q + 16, qb);
-    const int32_t sum = hsum(qa + qb);
+    int32_t sums[2];
+    hsums(qa, qb, sums);
+    const int32_t sum = sums[0] + sums[1];
     const float s = amax / 127.0f;
     out.s[g * out.stride] = s;
     out.p[g * out.stride] = s * static_cast<float>(sum);
-    out.isum[g * out.stride] = sum;
+    out.minus8[g * out.stride] = -8 * sum;
+    out.minus128[g * out.stride] = -128 * sum;
+    for (int half = 0; half < 2; ++half) out.minus128_of[half][g * out.stride] = -128 * sums[half];
   }
   return largest < kInfinityBits;
 }

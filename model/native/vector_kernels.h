@@ -17,7 +17,9 @@ struct QuantisedRow {
   int8_t* q = nullptr;
   float* s = nullptr;
   float* p = nullptr;
-  int32_t* isum = nullptr;
+  int32_t* minus8 = nullptr;
+  int32_t* minus128 = nullptr;
+  int32_t* minus128_of[2] = {nullptr, nullptr};
   int64_t q_stride = 0;  ///< 32 * rows of the tile
   int64_t stride = 0;    ///< rows of the tile
 };

@@ -79,10 +79,17 @@ class Tile {
     auto* f = static_cast<float*>(floats_);
     std::fill(f, f + 64 * n, 0.5f);
     std::memset(q_, 3, 64 * n);
-    tile = {rows,      groups,     static_cast<int8_t*>(q_),
-            f,         f + n,      reinterpret_cast<int32_t*>(static_cast<char*>(q_) + 32 * n),
-            f + 2 * n, 32 * groups};
-    tile.x = f + (2 * n + 15) / 16 * 16;
+    auto* sums = reinterpret_cast<int32_t*>(static_cast<char*>(q_) + 32 * n);
+    tile = {.rows = rows,
+            .groups = groups,
+            .q = static_cast<int8_t*>(q_),
+            .s = f,
+            .p = f + n,
+            .minus8 = sums,
+            .minus128 = sums + n,
+            .minus128_of = {sums + 2 * n, sums + 3 * n},
+            .x = f + (2 * n + 15) / 16 * 16,
+            .x_stride = 32 * groups};
   }
   ~Tile() {
     std::free(q_);

@@ -1,16 +1,17 @@
 // Thread CPU time of each float kernel, one thread, best of many: vector_bench [isa]. Sizes are
 // SmolLM2-135M's: hidden 576, ffn 1536, vocabulary 49152, 30 layers, 9 q heads, 3 kv heads of 64.
-#include <sys/mman.h>
 #include <time.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <random>
 #include <vector>
 
 #include "model/exact_math.h"
+#include "model/native/attention_sample.h"
 #include "model/native/rope_table.h"
 #include "model/native/vector_kernels.h"
 #include "model/sampler.h"
@@ -42,92 +43,46 @@ void report(const char* name, int rounds, double flops, const std::function<void
 
 constexpr int32_t kLayers = 30, kKvHeads = 3, kDim = 64;
 
-/// Zeros in huge pages, as the engine keeps its KV.
-struct Bytes {
-  explicit Bytes(size_t n) : size(n) {
-    void* at = mmap(nullptr, n + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    start = static_cast<unsigned char*>(at);
-    data = start + (kHuge - reinterpret_cast<uintptr_t>(at) % kHuge) % kHuge;
-    madvise(data, n, MADV_HUGEPAGE);
+class Normal {
+ public:
+  explicit Normal(uint32_t seed) : random_(seed) {}
+  std::vector<float> reals(size_t count) {
+    std::vector<float> all(count);
+    for (float& v : all) v = normal_(random_);
+    return all;
   }
-  Bytes(const Bytes&) = delete;
-  ~Bytes() { munmap(start, size + kHuge); }
-  static constexpr size_t kHuge = 2 << 20;
-  size_t size;
-  unsigned char *start = nullptr, *data = nullptr;
+
+ private:
+  std::mt19937 random_;
+  std::normal_distribution<float> normal_;
 };
 
-struct Kv {
-  KvLayout layout;
-  std::vector<int32_t> table;
-  Bytes bytes;
-  Kv(const VectorKernels& kernels, KvFormat format, int32_t positions)
-      : layout{format, kDim, kKvHeads, (positions + kKvBlock - 1) / kKvBlock, kLayers},
-        bytes(static_cast<size_t>(layout.bytes())) {
-    std::mt19937 random(1);
-    std::normal_distribution<float> normal;
-    for (int32_t i = 0; i < layout.blocks; ++i) table.push_back(i);
-    std::shuffle(table.begin(), table.end(), random);
-    std::vector<float> x(kDim);
-    for (int64_t unit = 0; unit < static_cast<int64_t>(bytes.size) / layout.unit_bytes(); ++unit)
-      for (int32_t offset = 0; offset < kKvBlock; ++offset) {
-        for (float& v : x) v = normal(random);
-        kernels.write_kv(layout, bytes.data + unit * layout.unit_bytes(), offset, x.data(),
-                         x.data());
-      }
-  }
-};
+/// The KV of `context` positions in blocks in any order, and `rows` rows that end there.
+AttentionSample sample_of(const VectorKernels& kernels, KvFormat format, int32_t layers,
+                          int32_t context, int32_t rows, int32_t group) {
+  const KvLayout layout{format, kDim, kKvHeads, (context + kKvBlock - 1) / kKvBlock, layers};
+  std::vector<int32_t> table, at;
+  for (int32_t i = 0; i < layout.blocks; ++i) table.push_back(i);
+  std::mt19937 random(1);
+  std::shuffle(table.begin(), table.end(), random);
+  for (int32_t i = 0; i < rows * group; ++i) at.push_back(context - rows + i / group);
+  Normal numbers(1);
+  auto sample = AttentionSample::make(kernels, layout, context, table, at, numbers);
+  if (!sample) std::abort();
+  return std::move(*sample);
+}
 
-/// `rows` rows that end at position `context`, all layers, kv heads and segments.
-struct Attention {
-  const VectorKernels& kernels;
-  const Kv& kv;
-  int32_t rows, context, group;
-  std::vector<float> q, out, m, l;
-  std::vector<int32_t> offset, position;
-  std::vector<float> scores;
-
-  Attention(const VectorKernels& k, const Kv& cache, int32_t n_rows, int32_t end, int32_t queries)
-      : kernels(k), kv(cache), rows(n_rows), context(end), group(queries) {
-    const auto n = static_cast<size_t>(rows * group);
-    q.resize(n * kDim);
-    for (size_t i = 0; i < q.size(); ++i) q[i] = std::sin(static_cast<float>(i)) / 8;
-    out.resize(n * kDim);
-    m.resize(n);
-    l.resize(n);
-    scores.resize(n * kSegment + 16);
-    for (size_t i = 0; i < n; ++i) {
-      offset.push_back(static_cast<int32_t>(i) * kDim);
-      position.push_back(context - rows + static_cast<int32_t>(i) / group);
-    }
-  }
-  void run() {
-    for (int32_t layer = 0; layer < kLayers; ++layer)
-      for (int32_t head = 0; head < kKvHeads; ++head)
-        for (int32_t segment = 0; segment * kSegment < context; ++segment) {
-          AttentionTask task{.layout = kv.layout,
-                             .layer = kv.bytes.data + kv.layout.layer(layer),
-                             .table = kv.table.data(),
-                             .kv_head = head,
-                             .segment = segment,
-                             .queries = rows * group,
-                             .q = q.data(),
-                             .q_offset = offset.data(),
-                             .position = position.data(),
-                             .scores = scores.data(),
-                             .m = m.data(),
-                             .l = l.data(),
-                             .out = out.data(),
-                             .out_stride = kDim};
-          kernels.attend(task);
-        }
-  }
-};
+/// All layers, kv heads and segments.
+void attend_all(const VectorKernels& kernels, AttentionSample& sample, int32_t context) {
+  for (int32_t layer = 0; layer < kLayers; ++layer)
+    for (int32_t head = 0; head < kKvHeads; ++head)
+      for (int32_t segment = 0; segment * kSegment < context; ++segment)
+        kernels.attend(sample.task(layer, head, segment));
+}
 
 void attention(const VectorKernels& kernels, KvFormat format, int32_t group, int32_t rows,
                int32_t context, bool cold) {
-  const Kv kv(kernels, format, context);
-  Attention work(kernels, kv, rows, context, group);
+  AttentionSample sample = sample_of(kernels, format, kLayers, context, rows, group);
   // As weights do between two steps: pushes the KV out of the caches.
   std::vector<unsigned char> weights(cold ? 96 << 20 : 0, 1);
   const auto evict = [&] {
@@ -145,14 +100,14 @@ void attention(const VectorKernels& kernels, KvFormat format, int32_t group, int
   for (int i = 0; i < (rows > 1 || context > 1000 ? 15 : 40); ++i) {
     sink += evict();
     const double start = cpu_seconds();
-    work.run();
+    attend_all(kernels, sample, context);
     times.push_back(1e6 * (cpu_seconds() - start));
   }
   std::sort(times.begin(), times.end());
   std::printf("%-56s best %9.2f us  median %9.2f us  %6.1f GFLOP/s  %5.1f GB/s%s\n", name,
               times.front(), times[times.size() / 2],
               4e-3 * pairs * group * kKvHeads * kDim * kLayers / times.front(),
-              1e-3 * static_cast<double>(kv.bytes.size) / times.front(), sink == 1 ? " " : "");
+              1e-3 * static_cast<double>(sample.bytes()) / times.front(), sink == 1 ? " " : "");
 }
 
 void rows(const VectorKernels& kernels) {
@@ -163,8 +118,15 @@ void rows(const VectorKernels& kernels) {
   for (float& v : y) v = normal(random);
   std::vector<int8_t> q(1536);
   std::vector<float> s(48), p(48);
-  std::vector<int32_t> isum(48);
-  const QuantisedRow row{q.data(), s.data(), p.data(), isum.data(), 32, 1};
+  std::vector<int32_t> sums(4 * 48);
+  const QuantisedRow row{.q = q.data(),
+                         .s = s.data(),
+                         .p = p.data(),
+                         .minus8 = &sums[0],
+                         .minus128 = &sums[48],
+                         .minus128_of = {&sums[96], &sums[144]},
+                         .q_stride = 32,
+                         .stride = 1};
   report("rms_norm 576", 2000, 0,
          [&] { kernels.rms_norm(x.data(), y.data(), 576, 1e-5f, z.data()); });
   report("quantise 576", 2000, 0, [&] { kernels.quantise(x.data(), 576, row); });
@@ -174,10 +136,10 @@ void rows(const VectorKernels& kernels) {
     for (int h = 0; h < 12; ++h)
       kernels.rotate(&z[static_cast<size_t>(h) * 64], 64, &x[0], &y[0], 0.125f);
   });
-  Kv kv(kernels, KvFormat::f16, 16);
+  AttentionSample kv = sample_of(kernels, KvFormat::f16, 1, 16, 1, 1);
   report("write_kv f16, 3 heads", 2000, 0, [&] {
     for (int h = 0; h < 3; ++h)
-      kernels.write_kv(kv.layout, kv.bytes.data + h * kv.layout.unit_bytes(), 3, &x[0], &y[0]);
+      kernels.write_kv(kv.layout(), kv.layer(0) + kv.layout().unit(0, h), 3, &x[0], &y[0]);
   });
   bool finite = true;
   report("argmax 49152", 500, 0, [&] { kernels.argmax(x.data(), 49152, &finite); });

@@ -33,14 +33,17 @@ class Activations {
   Activations(int32_t rows, int32_t groups)
       : tile_{.rows = rows, .groups = groups},
         q_(count(32)),
-        isum_(count(1)),
+        sums_(count(4)),
         s_(count(1)),
         p_(count(1)),
         x_(count(32)) {
     tile_.q = q_.data();
     tile_.s = s_.data();
     tile_.p = p_.data();
-    tile_.isum = isum_.data();
+    tile_.minus8 = sums_.data();
+    tile_.minus128 = sums_.data() + count(1);
+    for (size_t half = 0; half < 2; ++half)
+      tile_.minus128_of[half] = sums_.data() + count(2 + half);
     tile_.x = x_.data();
     tile_.x_stride = int64_t{32} * groups;
   }
@@ -72,16 +75,19 @@ class Activations {
   size_t count(size_t each) const { return static_cast<size_t>(tile_.rows) * groups() * each; }
 
   void sum_up() {
-    for (size_t i = 0; i < isum_.size(); ++i) {
-      isum_[i] = 0;
-      for (size_t k = 0; k < 32; ++k) isum_[i] += q_[32 * i + k];
-      p_[i] = s_[i] * static_cast<float>(isum_[i]);
+    for (size_t i = 0; i < count(1); ++i) {
+      int32_t halves[2] = {0, 0};
+      for (size_t k = 0; k < 32; ++k) halves[k / 16] += q_[32 * i + k];
+      p_[i] = s_[i] * static_cast<float>(halves[0] + halves[1]);
+      tile_.minus8[i] = -8 * (halves[0] + halves[1]);
+      tile_.minus128[i] = -128 * (halves[0] + halves[1]);
+      for (size_t half = 0; half < 2; ++half) tile_.minus128_of[half][i] = -128 * halves[half];
     }
   }
 
   ActivationTile tile_;
   test::Lines<int8_t> q_;
-  test::Lines<int32_t> isum_;
+  test::Lines<int32_t> sums_;
   test::Lines<float> s_, p_, x_;
 };
 
@@ -306,7 +312,10 @@ TEST_CASE("matmul: one output has the same bits in any tile, run of panels and r
           std::memcpy(tile.q + 32 * g, all.tile().q + 32 * from, 32);
           tile.s[g] = all.tile().s[from];
           tile.p[g] = all.tile().p[from];
-          tile.isum[g] = all.tile().isum[from];
+          tile.minus8[g] = all.tile().minus8[from];
+          tile.minus128[g] = all.tile().minus128[from];
+          for (size_t half = 0; half < 2; ++half)
+            tile.minus128_of[half][g] = all.tile().minus128_of[half][from];
         }
         std::memcpy(tile.x, all.tile().x + row * all.tile().x_stride,
                     sizeof(float) * static_cast<size_t>(tile.x_stride));

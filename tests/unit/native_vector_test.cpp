@@ -94,20 +94,26 @@ struct Quantised {
         q(static_cast<size_t>(groups * 32 * rows), 99),
         s(static_cast<size_t>(groups * rows), 99),
         p(s),
-        isum(s.size(), 99),
+        minus8(s.size(), 99),
+        minus128(minus8),
+        minus128_of{minus8, minus8},
         view{.q = q.data(),
              .s = s.data(),
              .p = p.data(),
-             .isum = isum.data(),
+             .minus8 = minus8.data(),
+             .minus128 = minus128.data(),
+             .minus128_of = {minus128_of[0].data(), minus128_of[1].data()},
              .q_stride = 32 * rows,
              .stride = rows} {}
   int32_t groups;
   std::vector<int8_t> q;
   std::vector<float> s, p;
-  std::vector<int32_t> isum;
+  std::vector<int32_t> minus8, minus128, minus128_of[2];
   QuantisedRow view;
   bool operator==(const Quantised& other) const {
-    return q == other.q && isum == other.isum && same_bits(s, other.s) && same_bits(p, other.p);
+    return q == other.q && minus8 == other.minus8 && minus128 == other.minus128 &&
+           minus128_of[0] == other.minus128_of[0] && minus128_of[1] == other.minus128_of[1] &&
+           same_bits(s, other.s) && same_bits(p, other.p);
   }
 };
 
@@ -123,15 +129,19 @@ Quantised literal_quantise(std::span<const float> x, bool& finite) {
     }
     const bool tiny = amax < 0x1p-64f;
     const float id = 127.0f / amax;
-    int32_t sum = 0;
+    int32_t sum = 0, halves[2] = {0, 0};
     for (int i = 0; i < 32; ++i) {
       const int q = tiny ? 0 : static_cast<int>(std::nearbyint(group[i] * id));
       out.q[static_cast<size_t>(g * 32 + i)] = static_cast<int8_t>(q);
       sum += q;
+      halves[i / 16] += q;
     }
     out.s[static_cast<size_t>(g)] = tiny ? 0 : amax / 127.0f;
     out.p[static_cast<size_t>(g)] = out.s[static_cast<size_t>(g)] * static_cast<float>(sum);
-    out.isum[static_cast<size_t>(g)] = sum;
+    out.minus8[static_cast<size_t>(g)] = -8 * sum;
+    out.minus128[static_cast<size_t>(g)] = -128 * sum;
+    for (int half = 0; half < 2; ++half)
+      out.minus128_of[half][static_cast<size_t>(g)] = -128 * halves[half];
   }
   return out;
 }
@@ -209,7 +219,9 @@ TEST_CASE("native vector: a row of a tile is written at its strides and nowhere 
     view.q += 32 * row;
     view.s += row;
     view.p += row;
-    view.isum += row;
+    view.minus8 += row;
+    view.minus128 += row;
+    for (int32_t*& sums : view.minus128_of) sums += row;
     REQUIRE(vector_kernels_for(isa).quantise(x.data(), n, alone.view));
     REQUIRE(vector_kernels_for(isa).quantise(x.data(), n, view));
     for (int32_t g = 0; g < alone.groups; ++g)
@@ -217,7 +229,11 @@ TEST_CASE("native vector: a row of a tile is written at its strides and nowhere 
         const auto at = static_cast<size_t>(g * rows + r);
         CHECK(tile.s[at] == (r == row ? alone.s[static_cast<size_t>(g)] : 99));
         CHECK(tile.p[at] == (r == row ? alone.p[static_cast<size_t>(g)] : 99));
-        CHECK(tile.isum[at] == (r == row ? alone.isum[static_cast<size_t>(g)] : 99));
+        CHECK(tile.minus8[at] == (r == row ? alone.minus8[static_cast<size_t>(g)] : 99));
+        CHECK(tile.minus128[at] == (r == row ? alone.minus128[static_cast<size_t>(g)] : 99));
+        for (int half = 0; half < 2; ++half)
+          CHECK(tile.minus128_of[half][at] ==
+                (r == row ? alone.minus128_of[half][static_cast<size_t>(g)] : 99));
         for (size_t k = 0; k < 32; ++k)
           CHECK(tile.q[at * 32 + k] == (r == row ? alone.q[static_cast<size_t>(g) * 32 + k] : 99));
       }
