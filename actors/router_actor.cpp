@@ -262,7 +262,7 @@ void RouterActor::serve(const dialer_out::Bundle& bundle) {
     return;
   }
   model->created = static_cast<int64_t>(std::time(nullptr));
-  models_[model->name] = std::make_shared<const ServedModel>(std::move(*model));
+  models_[endpoint.model] = std::make_shared<const ServedModel>(std::move(*model));
   push_state();
   dial(dialer_in::BundleServed{endpoint.group, endpoint.incarnation});
 }
