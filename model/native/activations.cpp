@@ -55,22 +55,31 @@ ActivationTile Activations::tile(int32_t index) const {
   return t;
 }
 
+QuantisedRow Activations::quantised(const ActivationTile& t, int32_t row, int32_t first) const {
+  const int64_t rows = t.rows, cell = first / kGroup * rows + row % tiling_.height;
+  return {.q = t.q + cell * kGroup,
+          .s = t.s + cell,
+          .p = t.p + cell,
+          .minus8 = t.minus8 + cell,
+          .minus128 = t.minus128 + cell,
+          .minus128_of = {t.minus128_of[0] + cell, t.minus128_of[1] + cell},
+          .q_stride = rows * kGroup,
+          .stride = rows};
+}
+
 bool Activations::put(const VectorKernels& kernels, int32_t row, int32_t first, const float* x,
                       int32_t n) const {
   TROUPE_CHECK(row < tiling_.rows && first % kGroup == 0 && first + n <= width_, row, first, n);
   const ActivationTile t = tile(row / tiling_.height);
-  const int64_t r = row % tiling_.height, rows = t.rows, group = first / kGroup;
-  const int64_t cell = group * rows + r;
-  if (t.x != nullptr) std::memcpy(t.x + r * t.x_stride + first, x, static_cast<size_t>(n) * 4);
-  return kernels.quantise(x, n,
-                          {.q = t.q + cell * kGroup,
-                           .s = t.s + cell,
-                           .p = t.p + cell,
-                           .minus8 = t.minus8 + cell,
-                           .minus128 = t.minus128 + cell,
-                           .minus128_of = {t.minus128_of[0] + cell, t.minus128_of[1] + cell},
-                           .q_stride = rows * kGroup,
-                           .stride = rows});
+  if (t.x != nullptr)
+    std::memcpy(t.x + row % tiling_.height * t.x_stride + first, x, static_cast<size_t>(n) * 4);
+  return kernels.quantise(x, n, quantised(t, row, first));
+}
+
+void Activations::put_rest(const VectorKernels& kernels, int32_t row, float* x,
+                           const Activations& rest) const {
+  kernels.keep_rest(x, width_, quantised(tile(row / tiling_.height), row, 0));
+  rest.put(kernels, row, 0, x, width_);
 }
 
 }  // namespace troupe::native

@@ -34,6 +34,8 @@ class Activations {
 
   /// Cuts anew; the contents become undefined.
   void set_rows(int32_t rows) { tiling_ = Tiling::of(rows); }
+  /// The same with a tile for each row.
+  void set_single_rows(int32_t rows) { tiling_ = {rows, 1, rows}; }
   const Tiling& tiling() const { return tiling_; }
   int32_t width() const { return width_; }
 
@@ -42,8 +44,12 @@ class Activations {
   /// floats if kept. False when a value is not finite.
   bool put(const VectorKernels& kernels, int32_t row, int32_t first, const float* x,
            int32_t n) const;
+  /// Fills that row of `rest` with what put() of the whole row `x` left (N6), to which it sets `x`.
+  void put_rest(const VectorKernels& kernels, int32_t row, float* x, const Activations& rest) const;
 
  private:
+  QuantisedRow quantised(const ActivationTile& t, int32_t row, int32_t first) const;
+
   int32_t width_ = 0, groups_ = 0, max_rows_ = 0;
   Tiling tiling_;
   HugeBuffer memory_;

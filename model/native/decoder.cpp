@@ -75,10 +75,14 @@ Result<void> Decoder::make_buffers(const Budget& budget) {
     if (!made) return std::unexpected(made.error());
     *to = std::move(*made);
   }
-  // The widest piece a thread computes at once: k and v of a head, a gate/up unit, or a norm's row.
+  auto rest = Activations::make(budget.max_rows, spec_.hidden, Activations::Keeps::quantised);
+  if (!rest) return std::unexpected(rest.error());
+  rest_ = std::move(*rest);
+  // The widest piece a thread computes at once: k, v of a head and a second term of one of them, a
+  // gate/up unit, or a norm's row.
   const int64_t head = padded(spec_.head_dim);
   scratch_floats_ =
-      std::max(kTileRows * std::max<int64_t>(2 * head, 2 * kFfnUnit), padded(spec_.hidden));
+      std::max(kTileRows * std::max<int64_t>(3 * head, 2 * kFfnUnit), padded(spec_.hidden));
   const int64_t x = padded(int64_t{budget.max_rows} * spec_.hidden);
   const int64_t q = padded(int64_t{budget.max_rows} * rank_.q_heads.size() * spec_.head_dim);
   auto memory =
@@ -105,7 +109,9 @@ Result<void> Decoder::forward(std::span<const SequenceRows> sequences, const Ste
   for (int32_t layer = 0; layer < layers; ++layer) {
     if (auto ok = stop.check(); !ok) return ok;
     const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
-    norm(w.attention_norm, all);
+    normed_.set_rows(all);
+    rest_.set_rows(all);
+    norm(w.attention_norm, &rest_);
     project_heads(layer);
     // After the model's last KV is written, only rows that give output go on.
     const bool last = rank_.has_head && layer + 1 == layers;
@@ -114,10 +120,15 @@ Result<void> Decoder::forward(std::span<const SequenceRows> sequences, const Ste
     if (rows == 0) break;
     if (auto ok = attend(w, layer, rows); !ok) return ok;
     if (auto ok = add_projection(w.o, w.o_bias, attended_); !ok) return ok;
-    norm(w.ffn_norm, rows);
+    normed_.set_rows(rows);
+    norm(w.ffn_norm, nullptr);
     if (auto ok = feed_forward(w); !ok) return ok;
   }
-  if (rank_.has_head && out_rows_ > 0) norm(weights_.output_norm, out_rows_);
+  if (rank_.has_head && out_rows_ > 0) {
+    normed_.set_rows(out_rows_);
+    rest_.set_single_rows(out_rows_);
+    norm(weights_.output_norm, &rest_);
+  }
   if (!finite_.load(std::memory_order_relaxed))
     return fail(ErrorCode::internal,
                 "A hidden state of the step is not finite: the weights or the KV memory are "
@@ -159,8 +170,8 @@ void Decoder::embed() {
   });
 }
 
-void Decoder::norm(const std::vector<float>& weight, int32_t rows) {
-  normed_.set_rows(rows);
+void Decoder::norm(const std::vector<float>& weight, Activations* rest) {
+  const int32_t rows = normed_.tiling().rows;
   constexpr int32_t kRowsPerChunk = 8;
   pool_->run((rows + kRowsPerChunk - 1) / kRowsPerChunk, [&](int chunk, int thread) {
     float* y = scratch(thread);
@@ -168,6 +179,7 @@ void Decoder::norm(const std::vector<float>& weight, int32_t rows) {
     for (int32_t row = chunk * kRowsPerChunk; row < end; ++row) {
       kernels_->rms_norm(x(row), weight.data(), spec_.hidden, spec_.rms_eps, y);
       check_finite(normed_.put(*kernels_, row, 0, y, spec_.hidden));
+      if (rest != nullptr) normed_.put_rest(*kernels_, row, y, *rest);
     }
   });
 }
@@ -175,11 +187,12 @@ void Decoder::norm(const std::vector<float>& weight, int32_t rows) {
 void Decoder::project_heads(int32_t layer) {
   const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
   const Tiling& tiling = normed_.tiling();
-  // A kv head is two units of work: k and v are written together.
+  // k and v of a head are written together, and computed from two terms.
+  const int64_t terms = is_float(w.k.matrix.kind) ? 1 : 2;
   const PhaseCut queries(static_cast<int32_t>(rank_.q_heads.size()), unit_bytes(w.q),
                          unit_macs(w.q), tiling, pool_->threads());
   const PhaseCut keys(static_cast<int32_t>(rank_.kv_heads.size()), 2 * unit_bytes(w.k),
-                      2 * unit_macs(w.k), tiling, pool_->threads());
+                      2 * terms * unit_macs(w.k), tiling, pool_->threads());
   const int32_t key_chunks = keys.chunks();
   pool_->run(key_chunks + queries.chunks(), [&](int chunk, int thread) {
     float* y = scratch(thread);
@@ -207,17 +220,25 @@ void Decoder::query_head(int32_t layer, int32_t head, int32_t tile, float* y) {
   }
 }
 
+void Decoder::project_key_or_value(const UnitPanels& w, int32_t head, int32_t tile, float* y,
+                                   float* more) const {
+  const int64_t stride = padded(spec_.head_dim);
+  matmul_(w.matrix, w.panel(head), w.panels, normed_.tile(tile), y, stride);
+  if (is_float(w.matrix.kind)) return;
+  matmul_(w.matrix, w.panel(head), w.panels, rest_.tile(tile), more, stride);
+  kernels_->add(y, more, static_cast<int32_t>(normed_.tiling().size(tile) * stride));
+}
+
 void Decoder::key_value_head(int32_t layer, int32_t head, int32_t tile, float* y) {
   const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
   const int32_t dim = spec_.head_dim;
   const int64_t stride = padded(dim), bias = (rank_.kv_heads.begin + head) * dim;
-  const ActivationTile in = normed_.tile(tile);
+  const int32_t first = normed_.tiling().first(tile), rows = normed_.tiling().size(tile);
   float* k = y;
-  float* v = y + in.rows * stride;
-  matmul_(w.k.matrix, w.k.panel(head), w.k.panels, in, k, stride);
-  matmul_(w.v.matrix, w.v.panel(head), w.v.panels, in, v, stride);
-  const int32_t first = normed_.tiling().first(tile);
-  for (int32_t r = 0; r < in.rows; ++r, k += stride, v += stride) {
+  float* v = k + rows * stride;
+  project_key_or_value(w.k, head, tile, k, v + rows * stride);
+  project_key_or_value(w.v, head, tile, v, v + rows * stride);
+  for (int32_t r = 0; r < rows; ++r, k += stride, v += stride) {
     const Row& row = rows_[static_cast<size_t>(first + r)];
     if (!w.k_bias.empty()) kernels_->add(k, w.k_bias.data() + bias, dim);
     if (!w.v_bias.empty()) kernels_->add(v, w.v_bias.data() + bias, dim);

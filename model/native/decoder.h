@@ -64,6 +64,8 @@ class Decoder {
   /// Last stage: the wanted rows of the last forward(), in order: normalised and quantised for the
   /// head.
   const Activations& hidden() const { return normed_; }
+  /// What quantising them left, a tile for each row.
+  const Activations& hidden_rest() const { return rest_; }
   int32_t hidden_rows() const { return out_rows_; }
 
   const NativeWeights& weights() const { return weights_; }
@@ -90,7 +92,10 @@ class Decoder {
   Result<void> attend(const LayerWeights& w, int32_t layer, int32_t rows);
   void plan_rows(std::span<const SequenceRows> sequences);
   void embed();
-  void norm(const std::vector<float>& weight, int32_t rows);
+  /// To normed_, cut already; also to `rest` unless it is null.
+  void norm(const std::vector<float>& weight, Activations* rest);
+  void project_key_or_value(const UnitPanels& w, int32_t head, int32_t tile, float* y,
+                            float* more) const;
   void project_heads(int32_t layer);
   void query_head(int32_t layer, int32_t head, int32_t tile, float* scratch);
   void key_value_head(int32_t layer, int32_t head, int32_t tile, float* scratch);
@@ -124,6 +129,7 @@ class Decoder {
   std::atomic<bool> finite_ = true;
 
   Activations normed_;    ///< [row][hidden]
+  Activations rest_;      ///< what quantising normed_ left
   Activations attended_;  ///< [row][q_dim]
   Activations gated_;     ///< [row][ffn]
   HugeBuffer memory_;

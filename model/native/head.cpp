@@ -46,7 +46,15 @@ int32_t Head::tiles_at_once(const Tiling& tiling, int32_t first) {
   return std::max(1, std::min(kRowsMax / tiling.height, tiling.count - first));
 }
 
-void Head::compute(ThreadPool& pool, const Activations& hidden, int32_t first, int32_t count) {
+/// To the logits of one panel's ids.
+void Head::add_rest(const ActivationTile& rest, int32_t panel, float* z) const {
+  alignas(64) float more[kPanelRows];
+  matmul_(weights_, panel, 1, rest, more, kPanelRows);
+  kernels_->add(z, more, kPanelRows);
+}
+
+void Head::compute(ThreadPool& pool, const Activations& hidden, const Activations& rest,
+                   int32_t first, int32_t count) {
   const Tiling& tiling = hidden.tiling();
   const int32_t row0 = tiling.first(first);
   int32_t rows = 0;
@@ -66,9 +74,14 @@ void Head::compute(ThreadPool& pool, const Activations& hidden, int32_t first, i
               logits_ + row * stride_ + column, stride_);
       const auto n = static_cast<int32_t>(std::min<int64_t>(kBlock, own_.size() - column));
       for (int32_t r = row; r < row + in.rows; ++r) {
-        const float* z = logits_ + r * stride_ + column;
+        float* z = logits_ + r * stride_ + column;
         bool finite = true;
-        const int32_t best = kernels_->argmax(z, n, &finite);
+        int32_t best = kernels_->argmax(z, n, &finite);
+        if (!is_float(weights_.kind)) {
+          const int32_t leading = best / kPanelRows;
+          add_rest(rest.tile(row0 + r), panel + leading, z + leading * kPanelRows);
+          best = kernels_->argmax(z, n, &finite);
+        }
         bests_[static_cast<size_t>(r * blocks_ + block)] = {z[best], first_id + column + best,
                                                             finite ? 1u : 0u};
       }

@@ -32,8 +32,10 @@ class Head {
 
   /// The tiles from `first` on that fit in one compute(); at least one.
   static int32_t tiles_at_once(const Tiling& tiling, int32_t first);
-  /// Logits of the rows of tiles [first, first + count).
-  void compute(ThreadPool& pool, const Activations& hidden, int32_t first, int32_t count);
+  /// Logits of the rows of tiles [first, first + count) of `hidden`. `rest`: what quantising left
+  /// of each row, a tile a row; it is added where the largest logit of a block is (N13).
+  void compute(ThreadPool& pool, const Activations& hidden, const Activations& rest, int32_t first,
+               int32_t count);
 
   /// Of row `row` counted from the first tile of the last compute(): the kept ids.
   std::span<const float> logits(int32_t row) const {
@@ -61,6 +63,7 @@ class Head {
   }
 
  private:
+  void add_rest(const ActivationTile& rest, int32_t panel, float* z) const;
   static constexpr int32_t kBlock = 256;  ///< ids; also the block of N14
 
   PackedMatrix weights_;

@@ -19,7 +19,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// Of the numeric contract (docs/performance.md); another number means other bits.
-constexpr uint64_t kContractVersion = 1;
+constexpr uint64_t kContractVersion = 2;
 
 /// Aborted, or over its time: asked between layers.
 class StepGuard final : public StepStop {
@@ -241,7 +241,7 @@ Result<void> NativePartition::compute_head(const StepPlan& plan, PhaseTimer& tim
   const Tiling& tiling = hidden.tiling();
   for (int32_t tile = 0; decoder_->hidden_rows() > 0 && tile < tiling.count;) {
     const int32_t count = Head::tiles_at_once(tiling, tile);
-    head_.compute(*pool_, hidden, tile, count);
+    head_.compute(*pool_, hidden, decoder_->hidden_rest(), tile, count);
     const int32_t first = tiling.first(tile);
     const int32_t end = tile + count < tiling.count ? tiling.first(tile + count) : tiling.rows;
     if (group_.tensor_parallel() > 1)

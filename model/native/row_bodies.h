@@ -60,6 +60,16 @@ bool quantise(const float* x, int32_t n, const QuantisedRow& out) {
   return largest < kInfinityBits;
 }
 
+void keep_rest(float* x, int32_t n, const QuantisedRow& of) {
+  for (int32_t k = 0, g = 0; k < n; k += 32, ++g) {
+    const F32x16 minus_s = broadcast(-of.s[g * of.stride]);
+    const int8_t* q = of.q + g * of.q_stride;
+    for_lanes(n - k < 32 ? n - k : 32, [&](int32_t i, auto lanes) {
+      store_some(x + k + i, fma(minus_s, load_i8(q + i), load_some(x + k + i, lanes)), lanes);
+    });
+  }
+}
+
 void add(float* x, const float* y, int32_t n) {
   for_lanes(n, [&](int32_t i, auto lanes) {
     store_some(x + i, load_some(x + i, lanes) + load_some(y + i, lanes), lanes);

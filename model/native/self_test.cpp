@@ -68,10 +68,15 @@ class Hash {
 void hash_matmuls(Isa isa, Source& source, Hash& hash) {
   const VectorKernels& kernels = vector_kernels_for(isa);
   auto x = Activations::make(kTokens, kCols, Activations::Keeps::floats_too);
-  if (!x) return;  // no memory: the load that follows says so
+  auto rest = Activations::make(kTokens, kCols, Activations::Keeps::quantised);
+  if (!x || !rest) return;  // no memory: the load that follows says so
   x->set_rows(kTokens);
-  for (int32_t row = 0; row < kTokens; ++row)
-    x->put(kernels, row, 0, source.reals(kCols).data(), kCols);
+  rest->set_single_rows(kTokens);
+  for (int32_t row = 0; row < kTokens; ++row) {
+    std::vector<float> values = source.reals(kCols);
+    x->put(kernels, row, 0, values.data(), kCols);
+    x->put_rest(kernels, row, values.data(), *rest);
+  }
   for (DType dtype : {DType::q4_0, DType::q4_1, DType::q8_0, DType::q5_1, DType::q4_k, DType::q5_k,
                       DType::q6_k, DType::f16}) {
     const std::vector<std::byte> bytes = rows_of(dtype, source);
@@ -89,6 +94,9 @@ void hash_matmuls(Isa isa, Source& source, Hash& hash) {
     alignas(64) std::array<float, kTokens * kRows> out;
     matmul_for(isa)(w, 0, w.panels, x->tile(0), out.data(), kRows);
     hash.add(out);
+    if (is_float(w.kind)) continue;
+    matmul_for(isa)(w, 0, w.panels, rest->tile(kTokens - 1), out.data(), kRows);
+    hash.add(std::span(out).first(kRows));
   }
 }
 

@@ -14,6 +14,7 @@ namespace {
 constexpr VectorKernels kBodies = {
     .rms_norm = rms_norm,
     .quantise = quantise,
+    .keep_rest = keep_rest,
     .add = add,
     .rotate = rotate,
     .silu_mul = silu_mul,

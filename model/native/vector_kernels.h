@@ -52,6 +52,8 @@ struct VectorKernels {
   void (*rms_norm)(const float* x, const float* w, int32_t n, float eps, float* y);
   /// N6. The last group may be short: missing inputs count as 0. False when a value is not finite.
   bool (*quantise)(const float* x, int32_t n, const QuantisedRow& out);
+  /// N6: what quantise() of `x` left: x[i] = x[i] - s * q[i], fused. Reads `q`, `s` and the strides.
+  void (*keep_rest)(float* x, int32_t n, const QuantisedRow& of);
   /// N9: x[i] = x[i] + y[i].
   void (*add)(float* x, const float* y, int32_t n);
   /// N10 on one head in pairs (i, i + n/2): cos and sin hold n/2 values; then every value times

@@ -139,16 +139,16 @@ TEST_CASE("native: SmolLM2 predicts 2,588 tokens of text as well as llama.cpp do
   const Quality f16 = measure(windows, KvType::f16);
   say("native, KV f16", f16, known);
   CHECK(std::abs(f16.mean() / known.llama.mean() - 1) <= 0.005);
-  // 97 % was the aim and is missed, as it is by llama.cpp with 96.64 %: measured are 96.17 %. What
-  // differs are near ties, so the bounds that tell a defect from rounding are those without them.
-  CHECK(f16.agreement() >= 0.96);
-  CHECK(f16.sure_agreement() >= 0.985);
+  // What differs are near ties (llama.cpp: 96.64 %), so the bounds that tell a defect from rounding
+  // are those without them.
+  CHECK(f16.agreement() >= 0.97);
+  CHECK(f16.sure_agreement() >= 0.99);
   CHECK(f16.farthest < 0.4);
 
   const Quality int8 = measure(windows, KvType::int8);
   say("native, KV int8", int8, known);
   CHECK(std::abs(int8.mean() / known.llama.mean() - 1) <= 0.02);
-  CHECK(int8.agreement() >= 0.95);
-  CHECK(int8.sure_agreement() >= 0.975);
+  CHECK(int8.agreement() >= 0.96);
+  CHECK(int8.sure_agreement() >= 0.985);
   CHECK(int8.farthest < 0.55);
 }
