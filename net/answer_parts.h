@@ -1,8 +1,8 @@
 // One answer made of parts: a completion request with several prompts is a ClientRequest for each,
-// and each part is delivered on its own. This joins them: choices counted through (index = prompt *
-// n
-// + choice), one end, usage summed, one cache outcome. A request with one prompt is one part and
-// passes unchanged but for the outcome. Pure; owned by an OpenRequest. Bound: kPromptsMax parts.
+// and each part is delivered on its own. This joins them: choices counted through, prompt by prompt
+// (index = prompt * n + choice), one end, usage summed, one cache outcome. A request with one
+// prompt is one part and passes unchanged but for the outcome. Pure; owned by an OpenRequest.
+// Bound: kPromptsMax parts.
 #pragma once
 
 #include <optional>
