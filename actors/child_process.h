@@ -1,4 +1,5 @@
-// A router, shard or link process, from exec to exit. What `troupe child NAME` runs; only nodes start it.
+// A router, shard or link process, from exec to exit. What `troupe child NAME` runs; only nodes
+// start it.
 #pragma once
 
 namespace troupe {

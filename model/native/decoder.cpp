@@ -111,7 +111,8 @@ Result<void> Decoder::forward(std::span<const SequenceRows> sequences, const Ste
     const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
     normed_.set_rows(all);
     rest_.set_rows(all);
-    norm(w.attention_norm, &rest_);
+    const bool floats = is_float(w.k.matrix.kind) && is_float(w.v.matrix.kind);
+    norm(w.attention_norm, floats ? nullptr : &rest_);
     project_heads(layer);
     // After the model's last KV is written, only rows that give output go on.
     const bool last = rank_.has_head && layer + 1 == layers;
@@ -127,7 +128,7 @@ Result<void> Decoder::forward(std::span<const SequenceRows> sequences, const Ste
   if (rank_.has_head && out_rows_ > 0) {
     normed_.set_rows(out_rows_);
     rest_.set_single_rows(out_rows_);
-    norm(weights_.output_norm, &rest_);
+    norm(weights_.output_norm, is_float(weights_.head.kind) ? nullptr : &rest_);
   }
   if (!finite_.load(std::memory_order_relaxed))
     return fail(ErrorCode::internal,

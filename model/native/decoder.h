@@ -64,7 +64,7 @@ class Decoder {
   /// Last stage: the wanted rows of the last forward(), in order: normalised and quantised for the
   /// head.
   const Activations& hidden() const { return normed_; }
-  /// What quantising them left, a tile for each row.
+  /// What quantising them left, a tile for each row; undefined when the head's weights are floats.
   const Activations& hidden_rest() const { return rest_; }
   int32_t hidden_rows() const { return out_rows_; }
 
