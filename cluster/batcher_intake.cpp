@@ -104,8 +104,7 @@ void Batcher::State::take(Time now, RouterId router, const BundleRequest& reques
 }
 
 void Batcher::State::take(Time, RouterId router, const PrefixRequest&, BatcherEffects& out) {
-  out.push_back(
-      batcher_out::ToRouter{router, report_of(schedule.books().prefix_log().whole())});
+  out.push_back(batcher_out::ToRouter{router, report_of(schedule.books().prefix_log().whole())});
 }
 
 PrefixReport Batcher::State::report_of(PrefixChange change) const {

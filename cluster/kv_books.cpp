@@ -234,8 +234,9 @@ void KvBooks::check(const std::vector<const Sequence*>& holders) const {
   }
   TROUPE_CHECK(kept == index_.size(), kept, index_.size());
   TROUPE_CHECK(log_.size() <= index_.size(), log_.size(), index_.size());
-  TROUPE_CHECK(log_.size() == index_.size() || pool_.total() > static_cast<int32_t>(kPrefixMarksMax),
-               log_.size(), index_.size());
+  TROUPE_CHECK(
+      log_.size() == index_.size() || pool_.total() > static_cast<int32_t>(kPrefixMarksMax),
+      log_.size(), index_.size());
   TROUPE_CHECK(static_cast<int32_t>(index_.size()) >= pool_.cached(), index_.size(),
                pool_.cached());
 }

@@ -386,11 +386,11 @@ struct JournalEntry {
 };
 
 /// All that may cross a process boundary. The index is NOT the wire number: see net/codec.
-using Message = std::variant<Hello, HelloReply, Enqueue, Cancel, TokenBatch, Refused, GroupStatus,
-                             BundleRequest, BundleChunk, RoutingTable, LoadOrder, AbortOrder,
-                             DrainOrder, LoadReport, StepFault, Drained, ProcessReport,
-                             JournalAppend, JournalAck, JournalRead, JournalEntry, PrefixReport,
-                             PrefixRequest>;
+using Message =
+    std::variant<Hello, HelloReply, Enqueue, Cancel, TokenBatch, Refused, GroupStatus,
+                 BundleRequest, BundleChunk, RoutingTable, LoadOrder, AbortOrder, DrainOrder,
+                 LoadReport, StepFault, Drained, ProcessReport, JournalAppend, JournalAck,
+                 JournalRead, JournalEntry, PrefixReport, PrefixRequest>;
 
 }  // namespace troupe
 

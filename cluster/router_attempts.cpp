@@ -39,9 +39,8 @@ std::vector<GroupCandidate> Router::State::candidates_for(Computation& computati
   });
   for (GroupCandidate& candidate : candidates) {
     const Digest& numerics = groups.endpoint(candidate.group)->numerics_id;
-    candidate.cached_tokens =
-        prefixes.cached_tokens(now, candidate.group,
-                               computation.marks.under(numerics, request.tenant, request.prompt));
+    candidate.cached_tokens = prefixes.cached_tokens(
+        now, candidate.group, computation.marks.under(numerics, request.tenant, request.prompt));
     candidate.avoid = computation.failed_on == candidate.group;
   }
   return candidates;

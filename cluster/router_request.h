@@ -77,7 +77,7 @@ struct Computation {
   Time not_before{};
   Duration backoff{};
   std::vector<GroupId> full;  ///< groups that refused for want of room since the last back-off
-  PromptMarks marks;              ///< of the prompt, once a group was looked for
+  PromptMarks marks;          ///< of the prompt, once a group was looked for
   // placed
   Place place;
   AttemptId attempt;

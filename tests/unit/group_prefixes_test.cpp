@@ -72,7 +72,8 @@ TEST_CASE("prefix log: tells net changes, in versions") {
   CHECK(log.whole().version == 2);
 }
 
-TEST_CASE("prefix log: bounded; the oldest are told to be gone, and too many changes become a whole") {
+TEST_CASE(
+    "prefix log: bounded; the oldest are told to be gone, and too many changes become a whole") {
   PrefixLog log(3);
   for (PrefixMark mark = 1; mark <= 3; ++mark) log.added(mark);
   REQUIRE(log.take()->added.size() == 3);

@@ -12,11 +12,11 @@ namespace troupe::scaling {
 double CpuTable::decode_step(double sequences) const {
   if (sequences <= 0) return 0;
   if (decode.size() == 1 || sequences <= decode.front().first) return decode.front().second;
-  const auto above = std::ranges::find_if(decode, [&](const auto& p) { return p.first >= sequences; });
+  const auto above =
+      std::ranges::find_if(decode, [&](const auto& p) { return p.first >= sequences; });
   const auto b = above == decode.end() ? decode.end() - 1 : above;
   const auto a = b - 1;
-  return a->second +
-         (b->second - a->second) * (sequences - a->first) / (b->first - a->first);
+  return a->second + (b->second - a->second) * (sequences - a->first) / (b->first - a->first);
 }
 
 PlanTime CpuTable::operator()(const StepPlan& plan) const {
@@ -51,10 +51,11 @@ Result<std::vector<std::pair<double, double>>> parse_decode(const std::string& t
     at = *end == ',' ? end + 1 : end;
     if (*end == 0) return points;
   }
-  return fail(ErrorCode::invalid_argument,
-              fmt::format("'{}' is no list of SEQUENCES:SECONDS in ascending order, as 1:0.004,16:0.02",
-                          text),
-              "decode");
+  return fail(
+      ErrorCode::invalid_argument,
+      fmt::format("'{}' is no list of SEQUENCES:SECONDS in ascending order, as 1:0.004,16:0.02",
+                  text),
+      "decode");
 }
 
 }  // namespace troupe::scaling

@@ -14,12 +14,12 @@ namespace troupe::scaling {
 struct CpuTable {
   /// (sequences, seconds of a step), ascending; straight between, on above.
   std::vector<std::pair<double, double>> decode;
-  double prompt_row = 0;          ///< seconds, in a chunk of the usual size
-  double bench_positions = 192;   ///< positions a sequence had on average while that was measured
-  double kv_per_position = 0;     ///< bytes
-  double bandwidth = 0;           ///< bytes/s, for the KV of longer contexts
-  double exchange = 0;            ///< seconds that a tensor split adds to a step
-  double hop = 0;                 ///< seconds between two stages
+  double prompt_row = 0;         ///< seconds, in a chunk of the usual size
+  double bench_positions = 192;  ///< positions a sequence had on average while that was measured
+  double kv_per_position = 0;    ///< bytes
+  double bandwidth = 0;          ///< bytes/s, for the KV of longer contexts
+  double exchange = 0;           ///< seconds that a tensor split adds to a step
+  double hop = 0;                ///< seconds between two stages
   int tensor = 1, pipeline = 1;
 
   double decode_step(double sequences) const;

@@ -206,8 +206,8 @@ void ModelledCluster::perform(GroupHost& group, BatcherEffects effects) {
 void ModelledCluster::run_step(GroupHost& group, const batcher_out::RunStep& step) {
   const Time done = group.device.submit(now_, *step.plan);
   at(done + shape_.step_host, [this, &group, plan = step.plan] {
-    to_group(group, batcher_in::StepDone{
-                        std::make_shared<const StepOutput>(group.device.answer(*plan))});
+    to_group(group,
+             batcher_in::StepDone{std::make_shared<const StepOutput>(group.device.answer(*plan))});
   });
 }
 
@@ -215,11 +215,10 @@ void ModelledCluster::perform(RouterHost& router, RouterEffects effects) {
   for (RouterEffect& effect : effects) {
     if (auto* to = std::get_if<router_out::ToGroup>(&effect)) {
       GroupHost& group = *groups_.at(to->group.value);
-      at(now_ + shape_.message,
-         [this, &group, id = router.process, message = std::move(to->message)] {
-           std::visit([&](const auto& m) { to_group(group, batcher_in::FromRouter{id, m}); },
-                      message);
-         });
+      at(now_ + shape_.message, [this, &group, id = router.process,
+                                 message = std::move(to->message)] {
+        std::visit([&](const auto& m) { to_group(group, batcher_in::FromRouter{id, m}); }, message);
+      });
     } else if (auto* piece = std::get_if<router_out::Deliver>(&effect)) {
       deliver(*piece);
     } else if (auto* failure = std::get_if<router_out::Fail>(&effect)) {

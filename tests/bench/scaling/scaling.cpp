@@ -55,7 +55,8 @@ void routing() {
       ModelledCluster cluster(shape);
       const PrefixResult r = run_shared_prefixes(cluster, routers, groups, load);
       rows += fmt::format(
-          "{}\n{{\"routers\":{},\"groups\":{},\"kv_blocks\":{},\"hit_rate\":{:.4f},\"ideal\":{:.4f},"
+          "{}\n{{\"routers\":{},\"groups\":{},\"kv_blocks\":{},\"hit_rate\":{:.4f},\"ideal\":{:.4f}"
+          ","
           "\"answers\":{},\"preemptions\":{},\"ttft_p50\":{:.5f},\"ttft_p95\":{:.5f},"
           "\"busiest_group\":{:.3f}}}",
           rows.empty() ? "" : ",", routers, groups, total_blocks, r.hit_rate, r.ideal_rate,
@@ -100,11 +101,10 @@ std::string run_gpu(const GpuCase& c, int gpus, int streams_per_gpu, double read
 }
 
 void gpu() {
-  const std::vector<GpuCase> cases{{llama_70b(1), {2, 1}},  {llama_70b(1), {4, 1}},
-                                   {llama_70b(1), {8, 1}},  {llama_70b(2), {4, 1}},
-                                   {llama_70b(2), {8, 1}},  {llama_405b(1), {8, 1}},
-                                   {llama_405b(1), {8, 2}}, {llama_405b(1), {16, 1}},
-                                   {llama_405b(2), {8, 2}}};
+  const std::vector<GpuCase> cases{
+      {llama_70b(1), {2, 1}},  {llama_70b(1), {4, 1}},   {llama_70b(1), {8, 1}},
+      {llama_70b(2), {4, 1}},  {llama_70b(2), {8, 1}},   {llama_405b(1), {8, 1}},
+      {llama_405b(1), {8, 2}}, {llama_405b(1), {16, 1}}, {llama_405b(2), {8, 2}}};
   std::string rows;
   const auto add = [&](const std::string& row) {
     rows += (rows.empty() ? "\n" : ",\n") + row;
@@ -123,9 +123,9 @@ void gpu() {
 
 int cpu(int argc, char** argv) {
   std::map<std::string, std::string> given{
-      {"decode", ""},   {"prompt_row", "0"}, {"streams", "1"},  {"prompt", "128"},
-      {"answer", "128"}, {"groups", "1"},    {"tensor", "1"},   {"pipeline", "1"},
-      {"exchange", "0"}, {"hop", "0"},       {"bandwidth", "3e10"}, {"kv", "23040"},
+      {"decode", ""},    {"prompt_row", "0"}, {"streams", "1"},      {"prompt", "128"},
+      {"answer", "128"}, {"groups", "1"},     {"tensor", "1"},       {"pipeline", "1"},
+      {"exchange", "0"}, {"hop", "0"},        {"bandwidth", "3e10"}, {"kv", "23040"},
       {"rows", "512"}};
   for (int i = 0; i < argc; ++i) {
     const std::string text = argv[i];
@@ -167,9 +167,12 @@ int cpu(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
-  if (what == "routing") routing();
-  else if (what == "gpu") gpu();
-  else if (what == "cpu") return cpu(argc - 2, argv + 2);
+  if (what == "routing")
+    routing();
+  else if (what == "gpu")
+    gpu();
+  else if (what == "cpu")
+    return cpu(argc - 2, argv + 2);
   else {
     fmt::print(stderr, "usage: scaling routing | gpu | cpu KEY=VALUE...\n");
     return 2;

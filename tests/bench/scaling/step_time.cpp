@@ -21,7 +21,8 @@ StepLoad load_of(const StepPlan& plan) {
     load.rows += slice.n_rows;
     load.out_rows += slice.n_rows - slice.out_row0;
     load.kv_positions += slice.pos0 + slice.n_rows;
-    load.pairs += int64_t{slice.n_rows} * slice.pos0 + int64_t{slice.n_rows} * (slice.n_rows + 1) / 2;
+    load.pairs +=
+        int64_t{slice.n_rows} * slice.pos0 + int64_t{slice.n_rows} * (slice.n_rows + 1) / 2;
   }
   return load;
 }
@@ -53,8 +54,8 @@ StageTime StepTime::stage(int stage, const StepLoad& load) const {
   const double kv_ranks = std::min(n, model_.kv_heads);
   const double kv_read = static_cast<double>(load.kv_positions) * model_.kv_per_position() /
                          layout_.pipeline / (kv_ranks * device_.bandwidth * device_.read_share);
-  const double attention = 4 * layers * model_.heads * model_.head_dim *
-                           static_cast<double>(load.pairs) / compute;
+  const double attention =
+      4 * layers * model_.heads * model_.head_dim * static_cast<double>(load.pairs) / compute;
   time.kv = std::max(kv_read, attention);
   time.reduce = 2 * layers * all_reduce(rows * model_.hidden * 2);
   time.launch = layers * device_.kernels_per_layer * device_.kernel_seconds;

@@ -94,8 +94,7 @@ PrefixResult run_shared_prefixes(ModelledCluster& cluster, int routers, int grou
     });
   };
   for (size_t i = 0; i < sessions.size(); ++i) {
-    sessions[i].said =
-        words(mix64(load.seed, 1'000'000 + i % known.size()), load.system_tokens);
+    sessions[i].said = words(mix64(load.seed, 1'000'000 + i % known.size()), load.system_tokens);
     cluster.at(cluster.now() + static_cast<int>(i) * load.stagger, [&, i] { take_turn(i); });
   }
   const auto all = static_cast<uint64_t>(load.sessions * load.turns);

@@ -39,7 +39,7 @@ struct ClosedLoad {
 };
 
 struct LoadResult {
-  double tokens_per_second = 0;  ///< of answers
+  double tokens_per_second = 0;                                 ///< of answers
   double ttft_p50 = 0, ttft_p95 = 0, gap_p50 = 0, gap_p99 = 0;  ///< s
   uint64_t answers = 0;
 };
