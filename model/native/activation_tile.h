@@ -16,7 +16,8 @@ struct ActivationTile {
   int8_t* q = nullptr;  ///< [group][rows][32]
   float* s = nullptr;   ///< [group][rows]
   float* p = nullptr;   ///< [group][rows]
-  /// What kernels that make weights unsigned by adding 8 or 128 start a sum with.
+  /// What kernels that make weights unsigned by adding 8 or 128 start a sum with; each null when no
+  /// matrix that needs it reads the tile (TileReaders).
   int32_t* minus8 = nullptr;    ///< [group][rows]: -8 x sum of q
   int32_t* minus128 = nullptr;  ///< [group][rows]: -128 x sum of q
   /// [group][rows] each: -128 x sum of the first 16 of q, and of the last 16.

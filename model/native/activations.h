@@ -8,6 +8,7 @@
 #include "config/result.h"
 #include "model/native/activation_tile.h"
 #include "model/native/arena.h"
+#include "model/native/packed_matrix.h"
 #include "model/native/vector_kernels.h"
 
 namespace troupe::native {
@@ -25,12 +26,18 @@ struct Tiling {
   int32_t size(int32_t tile) const { return tile + 1 < count ? height : rows - first(tile); }
 };
 
+/// What the matrices that read a tile need of it beside q, s and p. A column that nobody reads is
+/// not kept: each costs a cache line a group and row to write.
+struct TileReaders {
+  bool floats = false, minus8 = false, minus128 = false, halves = false;
+  void add(PackKind kind);
+};
+
 class Activations {
  public:
   Activations() = default;
-  /// Room for `max_rows` rows of `width` numbers, in float32 too when `keeps_floats`.
-  enum class Keeps : uint8_t { quantised, floats_too };
-  static Result<Activations> make(int32_t max_rows, int32_t width, Keeps keeps);
+  /// Room for `max_rows` rows of `width` numbers.
+  static Result<Activations> make(int32_t max_rows, int32_t width, const TileReaders& readers);
 
   /// Cuts anew; the contents become undefined.
   void set_rows(int32_t rows) { tiling_ = Tiling::of(rows); }
@@ -44,11 +51,17 @@ class Activations {
   /// floats if kept. False when a value is not finite.
   bool put(const VectorKernels& kernels, int32_t row, int32_t first, const float* x,
            int32_t n) const;
+  /// The same for all rows of a tile, row r of it from x + r * stride.
+  bool put_tile(const VectorKernels& kernels, int32_t tile, int32_t first, const float* x,
+                int64_t stride, int32_t n) const;
   /// Fills that row of `rest` with what put() of the whole row `x` left (N6), to which it sets `x`.
   void put_rest(const VectorKernels& kernels, int32_t row, float* x, const Activations& rest) const;
 
  private:
+  /// `row` counts within the tile.
   QuantisedRow quantised(const ActivationTile& t, int32_t row, int32_t first) const;
+  bool put_row(const VectorKernels& kernels, const ActivationTile& t, int32_t row, int32_t first,
+               const float* x, int32_t n) const;
 
   int32_t width_ = 0, groups_ = 0, max_rows_ = 0;
   Tiling tiling_;

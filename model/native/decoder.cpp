@@ -67,17 +67,26 @@ Result<std::unique_ptr<Decoder>> Decoder::make(const WeightSource& source, const
 }
 
 Result<void> Decoder::make_buffers(const Budget& budget) {
-  const auto keeps =
-      weights_.any_float ? Activations::Keeps::floats_too : Activations::Keeps::quantised;
-  for (auto [to, width] :
-       {std::pair{&normed_, spec_.hidden}, {&attended_, spec_.q_dim()}, {&gated_, spec_.ffn}}) {
-    auto made = Activations::make(budget.max_rows, width, keeps);
+  TileReaders normed, rest, attended, gated;
+  for (const LayerWeights& w : weights_.layers) {
+    for (const UnitPanels* unit : {&w.q, &w.k, &w.v, &w.gate, &w.up}) normed.add(unit->matrix.kind);
+    for (const UnitPanels* unit : {&w.k, &w.v}) rest.add(unit->matrix.kind);
+    attended.add(w.o.kind);
+    gated.add(w.down.kind);
+  }
+  if (rank_.has_head) {
+    normed.add(weights_.head.kind);
+    rest.add(weights_.head.kind);
+  }
+  rest.floats = false;  // a float matrix reads what was quantised as it was
+  for (auto [to, width, readers] : {std::tuple{&normed_, spec_.hidden, normed},
+                                    {&rest_, spec_.hidden, rest},
+                                    {&attended_, spec_.q_dim(), attended},
+                                    {&gated_, spec_.ffn, gated}}) {
+    auto made = Activations::make(budget.max_rows, width, readers);
     if (!made) return std::unexpected(made.error());
     *to = std::move(*made);
   }
-  auto rest = Activations::make(budget.max_rows, spec_.hidden, Activations::Keeps::quantised);
-  if (!rest) return std::unexpected(rest.error());
-  rest_ = std::move(*rest);
   // The widest piece a thread computes at once: k, v of a head and a second term of one of them, a
   // gate/up unit, or a norm's row.
   const int64_t head = padded(spec_.head_dim);
@@ -172,12 +181,12 @@ void Decoder::embed() {
 }
 
 void Decoder::norm(const std::vector<float>& weight, Activations* rest) {
-  const int32_t rows = normed_.tiling().rows;
-  constexpr int32_t kRowsPerChunk = 8;
-  pool_->run((rows + kRowsPerChunk - 1) / kRowsPerChunk, [&](int chunk, int thread) {
+  // A tile to a thread: two that write scales of one tile would write the same cache lines.
+  const Tiling& tiling = normed_.tiling();
+  pool_->run(tiling.count, [&](int tile, int thread) {
     float* y = scratch(thread);
-    const int32_t end = std::min(rows, (chunk + 1) * kRowsPerChunk);
-    for (int32_t row = chunk * kRowsPerChunk; row < end; ++row) {
+    const int32_t end = tiling.first(tile) + tiling.size(tile);
+    for (int32_t row = tiling.first(tile); row < end; ++row) {
       kernels_->rms_norm(x(row), weight.data(), spec_.hidden, spec_.rms_eps, y);
       check_finite(normed_.put(*kernels_, row, 0, y, spec_.hidden));
       if (rest != nullptr) normed_.put_rest(*kernels_, row, y, *rest);
@@ -285,11 +294,11 @@ Result<void> Decoder::add_projection(const PackedMatrix& matrix, const std::vect
     cut.each(chunk, [&](int32_t panel, int32_t tile) {
       matmul_(matrix, panel, 1, in.tile(tile), y, kPanelRows);
       const int32_t column = first + panel * kPanelRows, n = std::min(kPanelRows, end - column);
-      for (int32_t r = 0; r < tiling.size(tile); ++r) {
-        float* row = y + r * kPanelRows;
-        if (!bias.empty()) kernels_->add(row, bias.data() + column, n);
-        kernels_->add(x(tiling.first(tile) + r) + column, row, n);
-      }
+      if (!bias.empty())
+        for (int32_t r = 0; r < tiling.size(tile); ++r)
+          kernels_->add(y + r * kPanelRows, bias.data() + column, n);
+      kernels_->add_rows(x(tiling.first(tile)) + column, spec_.hidden, y, kPanelRows,
+                         tiling.size(tile), n);
     });
   });
   return shares_layers_ ? exchange_->gather_floats(x_, spec_.hidden, tiling.rows, splits_.hidden)
@@ -317,8 +326,8 @@ Result<void> Decoder::feed_forward(const LayerWeights& w) {
         if (!w.gate_bias.empty()) kernels_->add(g, w.gate_bias.data() + column, n);
         if (!w.up_bias.empty()) kernels_->add(u, w.up_bias.data() + column, n);
         kernels_->silu_mul(g, u, n, g);
-        check_finite(gated_.put(*kernels_, tiling.first(tile) + r, column, g, n));
       }
+      check_finite(gated_.put_tile(*kernels_, tile, column, gate, kFfnUnit, n));
     });
   });
   if (shares_layers_)

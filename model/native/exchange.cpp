@@ -49,9 +49,10 @@ void unpack_tile(const std::byte* from, const Groups& groups, const ActivationTi
     int32_t sums[2] = {0, 0};
     for (int k = 0; k < kGroup; ++k) sums[k / (kGroup / 2)] += q[k];
     const int32_t sum = sums[0] + sums[1];
-    tile.minus8[cell] = -8 * sum;
-    tile.minus128[cell] = -128 * sum;
-    for (int half = 0; half < 2; ++half) tile.minus128_of[half][cell] = -128 * sums[half];
+    if (tile.minus8 != nullptr) tile.minus8[cell] = -8 * sum;
+    if (tile.minus128 != nullptr) tile.minus128[cell] = -128 * sum;
+    if (tile.minus128_of[0] != nullptr)
+      for (int half = 0; half < 2; ++half) tile.minus128_of[half][cell] = -128 * sums[half];
     tile.p[cell] = tile.s[cell] * static_cast<float>(sum);  // N6
   }
 }

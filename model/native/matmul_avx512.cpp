@@ -4,6 +4,8 @@
 // multiplying pipes: eight vpdpbusd, one product and one or two fma for each row and group.
 #include <immintrin.h>
 
+#include <utility>
+
 #include "model/native/float_panel.h"
 #include "model/native/matmul_isa.h"
 
@@ -26,8 +28,13 @@ struct Rows {
   const int32_t* start = kind == PackKind::w4   ? x.minus8
                          : kind == PackKind::q6 ? x.minus128_of[0]
                                                 : x.minus128;
-  return {x.q + int64_t{kGroup} * first, x.s + first, x.p + first, start + first,
-          x.minus128_of[1] + first,      x.rows};
+  const int32_t* second = kind == PackKind::q6 ? x.minus128_of[1] : nullptr;
+  return {.q = x.q + int64_t{kGroup} * first,
+          .s = x.s + first,
+          .p = x.p + first,
+          .start = start == nullptr ? nullptr : start + first,
+          .second_start = second == nullptr ? nullptr : second + first,
+          .stride = x.rows};
 }
 
 /// Four activations of one row, in every lane.
@@ -198,17 +205,20 @@ using PanelFn = void (*)(const unsigned char* group, int32_t groups, Rows x, flo
 /// kRareRows in two passes.
 constexpr int kRareRows = 8;
 
+template <PackKind kKind, ScaleType kScales, size_t... kFewer>
+PanelFn panel_among(int32_t rows, std::index_sequence<kFewer...>) {
+  if constexpr (kKind == PackKind::q6) {
+    static constexpr PanelFn kPanels[] = {q6_panel<kFewer + 1>...};
+    return kPanels[rows - 1];
+  } else {
+    static constexpr PanelFn kPanels[] = {bytes_panel<kKind, kScales, kFewer + 1>...};
+    return kPanels[rows - 1];
+  }
+}
+
 template <PackKind kKind, ScaleType kScales, int kRowsMax>
 PanelFn panel_of(int32_t rows) {
-  PanelFn fn = nullptr;
-  each<kRowsMax>([&](auto r) __attribute__((always_inline)) {
-    if (rows != r.value + 1) return;
-    if constexpr (kKind == PackKind::q6)
-      fn = q6_panel<r.value + 1>;
-    else
-      fn = bytes_panel<kKind, kScales, r.value + 1>;
-  });
-  return fn;
+  return panel_among<kKind, kScales>(rows, std::make_index_sequence<size_t{kRowsMax}>());
 }
 
 bool is_common(const PackedMatrix& w) {
@@ -240,14 +250,15 @@ void matmul_avx512(const PackedMatrix& w, int32_t first, int32_t count, const Ac
                    float* out, int64_t out_stride) {
   if (is_float(w.kind)) return matmul_floats_avx512(w, first, count, x, out, out_stride);
   const int32_t most = is_common(w) ? kTileRows : kRareRows;
-  for (int32_t i = 0; i < count; ++i) {
-    const unsigned char* panel = w.data + w.panel_bytes() * (first + i);
-    each_run(
-        x.rows, most, [&](int32_t from, int32_t rows) __attribute__((always_inline)) {
-          panel_of(w, rows)(panel, w.groups, rows_of(x, from, w.kind),
-                            out + out_stride * from + int64_t{kPanelRows} * i, out_stride);
-        });
-  }
+  const unsigned char* const panel = w.data + w.panel_bytes() * first;
+  each_run(
+      x.rows, most, [&](int32_t from, int32_t rows) __attribute__((always_inline)) {
+        const PanelFn fn = panel_of(w, rows);
+        const Rows at = rows_of(x, from, w.kind);
+        for (int32_t i = 0; i < count; ++i)
+          fn(panel + w.panel_bytes() * i, w.groups, at,
+             out + out_stride * from + int64_t{kPanelRows} * i, out_stride);
+      });
 }
 
 }  // namespace troupe::native

@@ -174,7 +174,6 @@ class Loader {
            std::initializer_list<PackedMatrix*> users) {
     MatrixPlan& plan = packer_.plan(std::move(sources), std::move(rows));
     plan.users = users;
-    if (is_float(plan.shape.kind)) weights_.any_float = true;
   }
 
   /// Appends the rows of one head, padded to whole panels.

@@ -48,7 +48,6 @@ struct NativeWeights {
   std::vector<float> rope_divisors;  ///< head_dim / 2, or empty
   std::vector<LayerWeights> layers;  ///< of the rank's stage
   int32_t ffn_units = 0;
-  bool any_float = false;  ///< a matrix of floats reads activations in float32
 };
 
 /// not_found, invalid_argument: the file lacks a tensor or has another shape than the spec says;

@@ -26,7 +26,8 @@ void rms_norm(const float* x, const float* w, int32_t n, float eps, float* y) {
 /// 2^-64 as bits: smaller groups count as zeros.
 constexpr int32_t kSmallestGroupBits = (127 - 64) << 23;
 
-bool quantise(const float* x, int32_t n, const QuantisedRow& out) {
+bool quantise(const float* x, int32_t n, const QuantisedRow& row) {
+  const QuantisedRow out = row;  // a copy: what is written can't alias it
   int32_t largest = 0;
   for (int32_t k = 0, g = 0; k < n; k += 32, ++g) {
     const bool whole = k + 32 <= n;
@@ -53,9 +54,11 @@ bool quantise(const float* x, int32_t n, const QuantisedRow& out) {
     const float s = amax / 127.0f;
     out.s[g * out.stride] = s;
     out.p[g * out.stride] = s * static_cast<float>(sum);
-    out.minus8[g * out.stride] = -8 * sum;
-    out.minus128[g * out.stride] = -128 * sum;
-    for (int half = 0; half < 2; ++half) out.minus128_of[half][g * out.stride] = -128 * sums[half];
+    if (out.minus8 != nullptr) out.minus8[g * out.stride] = -8 * sum;
+    if (out.minus128 != nullptr) out.minus128[g * out.stride] = -128 * sum;
+    if (out.minus128_of[0] != nullptr)
+      for (int half = 0; half < 2; ++half)
+        out.minus128_of[half][g * out.stride] = -128 * sums[half];
   }
   return largest < kInfinityBits;
 }
@@ -74,6 +77,11 @@ void add(float* x, const float* y, int32_t n) {
   for_lanes(n, [&](int32_t i, auto lanes) {
     store_some(x + i, load_some(x + i, lanes) + load_some(y + i, lanes), lanes);
   });
+}
+
+void add_rows(float* x, int64_t x_stride, const float* y, int64_t y_stride, int32_t rows,
+              int32_t n) {
+  for (; rows > 0; --rows, x += x_stride, y += y_stride) add(x, y, n);
 }
 
 void rotate(float* head, int32_t n, const float* cos, const float* sin, float scale) {

@@ -67,8 +67,10 @@ class Hash {
 
 void hash_matmuls(Isa isa, Source& source, Hash& hash) {
   const VectorKernels& kernels = vector_kernels_for(isa);
-  auto x = Activations::make(kTokens, kCols, Activations::Keeps::floats_too);
-  auto rest = Activations::make(kTokens, kCols, Activations::Keeps::quantised);
+  TileReaders readers{.floats = true, .minus8 = true, .minus128 = true, .halves = true};
+  auto x = Activations::make(kTokens, kCols, readers);
+  readers.floats = false;
+  auto rest = Activations::make(kTokens, kCols, readers);
   if (!x || !rest) return;  // no memory: the load that follows says so
   x->set_rows(kTokens);
   rest->set_single_rows(kTokens);

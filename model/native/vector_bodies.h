@@ -16,6 +16,7 @@ constexpr VectorKernels kBodies = {
     .quantise = quantise,
     .keep_rest = keep_rest,
     .add = add,
+    .add_rows = add_rows,
     .rotate = rotate,
     .silu_mul = silu_mul,
     .write_kv = write_kv,

@@ -12,7 +12,7 @@
 namespace troupe::native {
 
 /// Where quantise() puts one row of an ActivationTile: group g's 32 numbers at q + g * q_stride,
-/// its scale at s[g * stride], and so on.
+/// its scale at s[g * stride], and so on; columns that are null are left out.
 struct QuantisedRow {
   int8_t* q = nullptr;
   float* s = nullptr;
@@ -52,10 +52,14 @@ struct VectorKernels {
   void (*rms_norm)(const float* x, const float* w, int32_t n, float eps, float* y);
   /// N6. The last group may be short: missing inputs count as 0. False when a value is not finite.
   bool (*quantise)(const float* x, int32_t n, const QuantisedRow& out);
-  /// N6: what quantise() of `x` left: x[i] = x[i] - s * q[i], fused. Reads `q`, `s` and the strides.
+  /// N6: what quantise() of `x` left: x[i] = x[i] - s * q[i], fused. Reads `q`, `s` and the
+  /// strides.
   void (*keep_rest)(float* x, int32_t n, const QuantisedRow& of);
   /// N9: x[i] = x[i] + y[i].
   void (*add)(float* x, const float* y, int32_t n);
+  /// The same for `rows` rows of n numbers, each `x_stride` and `y_stride` after the one before.
+  void (*add_rows)(float* x, int64_t x_stride, const float* y, int64_t y_stride, int32_t rows,
+                   int32_t n);
   /// N10 on one head in pairs (i, i + n/2): cos and sin hold n/2 values; then every value times
   /// `scale` (1 for keys; the product is skipped).
   void (*rotate)(float* head, int32_t n, const float* cos, const float* sin, float scale);
