@@ -50,6 +50,16 @@ void LinkActor::report() {
                                 now.bytes_in / 1'000'000, now.bytes_out / 1'000'000);
   report.actors = {
       {setup_.start.process, Role::link, 0, "", mailbox().size(), second_.lateness(), {}}};
+  report.link = LinkFigures{now.accepted,
+                            now.dialled,
+                            now.ended,
+                            now.open,
+                            now.unauthenticated,
+                            now.bytes_in,
+                            now.bytes_out,
+                            {now.refused.begin(), now.refused.end()},
+                            {now.failed.begin(), now.failed.end()},
+                            setup_.certificate_expires().time_since_epoch().count()};
   send(setup_.node, wire(setup_.start.incarnation, std::move(report)));
 }
 

@@ -2,6 +2,7 @@
 // minute and takes replaced certificates into use. The link itself runs on its own thread.
 #pragma once
 
+#include <chrono>
 #include <functional>
 
 #include "actors/shell.h"
@@ -14,6 +15,7 @@ struct LinkActorConfig {
   ChildStart start;
   caf::actor node;  ///< the node's supervisor
   std::function<LinkStats()> stats;
+  std::function<std::chrono::sys_seconds()> certificate_expires;
   /// Link::reload_if_replaced.
   std::function<Result<bool>()> refresh;
   /// Ends the process with this code; tests record it instead.

@@ -17,6 +17,10 @@ Result<LinkWays> plan_link(const ClusterConfig& config, const std::string& node,
   LinkWays ways;
   ways.files = link_files(config.certs, node);
   ways.targets.push_back({LinkService::basp, node, state.node_socket()});
+  const BeatWays beats = plan_beats(config, node, state);
+  ways.targets.push_back({LinkService::beat, node, beats.socket});
+  for (const BeatDoor& door : beats.doors)
+    ways.doors.push_back({door.path, LinkService::beat, node, door.node, door.node});
   for (const NodeConfig& other : config.nodes) {
     if (other.name == node) continue;
     ways.peers.push_back({other.name, {other.host, other.control_port}});
@@ -33,6 +37,19 @@ Result<LinkWays> plan_link(const ClusterConfig& config, const std::string& node,
     else if (routes)
       ways.doors.push_back({state.door_to_group(group.group), LinkService::basp, node + "/router",
                             group.rank_nodes.front(), head_process(group)});
+  }
+  return ways;
+}
+
+BeatWays plan_beats(const ClusterConfig& config, const std::string& node, const StateDir& state) {
+  BeatWays ways;
+  ways.socket = state.beat_socket();
+  for (size_t i = 0; i < config.nodes.size(); ++i) {
+    const std::string& other = config.nodes[i].name;
+    if (node < other)
+      ways.doors.push_back({other, state.beat_door(i)});
+    else if (other < node)
+      ways.callers.push_back(other);
   }
   return ways;
 }

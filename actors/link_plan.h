@@ -9,6 +9,7 @@
 #include "actors/state_dir.h"
 #include "config/cluster_config.h"
 #include "net/link.h"
+#include "net/node_beats.h"
 
 namespace troupe {
 
@@ -18,5 +19,8 @@ std::string head_process(const GroupPlacement& group);
 /// For `node` of `config`, whose sockets lie in `state`. Fails as place_groups does.
 Result<LinkWays> plan_link(const ClusterConfig& config, const std::string& node,
                            const StateDir& state);
+
+/// The same pairs of nodes, for their beats: the node processes go through doors of their own.
+BeatWays plan_beats(const ClusterConfig& config, const std::string& node, const StateDir& state);
 
 }  // namespace troupe

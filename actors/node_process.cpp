@@ -24,8 +24,11 @@
 #include "config/digest.h"
 #include "net/admin_server.h"
 #include "net/api_keys.h"
+#include "net/certs_folder.h"
 #include "net/json_writer.h"
+#include "net/link_metrics.h"
 #include "net/listener.h"
+#include "net/node_beats.h"
 #include "net/tls_filter.h"
 
 namespace troupe {
@@ -88,21 +91,11 @@ Result<void> check_router_files(const ClusterConfig& config, const RouterListen&
 Result<void> add_link(const NodeOptions& options, const StateDir& state, const ChildStart& base,
                       Plan& plan, std::vector<Listener>& listeners) {
   const NodeConfig& node = *options.config.node(options.node);
-  if (options.config.certs.empty())
-    return fail(
-        ErrorCode::invalid_argument,
-        "several nodes need security.certs in the config; make the folder with troupe certs "
-        "init and troupe certs issue",
-        "security.certs");
+  // Only the link reads the certificates; what is not there at all is said once, here.
+  if (auto there = check_node_files(options.config.certs, {options.node}); !there)
+    return std::unexpected(there.error());
   auto ways = plan_link(options.config, options.node, state);
   if (!ways) return std::unexpected(ways.error());
-  // Only the link reads them; what is not there at all is said once, here.
-  for (const std::string& path : {ways->files.ca, ways->files.certificate, ways->files.key})
-    if (::access(path.c_str(), R_OK) != 0)
-      return fail(ErrorCode::not_found,
-                  fmt::format("{} can't be read ({}); troupe certs issue {} --dir {} makes it",
-                              path, std::strerror(errno), options.node, options.config.certs),
-                  "security.certs");
   auto listener = listen_tcp({node.host, node.control_port});
   if (!listener) return std::unexpected(listener.error());
   listeners.push_back(*listener);
@@ -169,6 +162,10 @@ Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
   if (config.nodes.size() > 1)
     if (auto linked = add_link(options, state, base, plan, listeners); !linked)
       return std::unexpected(linked.error());
+  // Routers of several nodes must derive equal keys.
+  const auto secret =
+      config.nodes.size() > 1 ? read_cluster_secret(config.certs) : state.own_secret();
+  if (!secret) return std::unexpected(secret.error());
   for (const RouterListen& router : config.routers) {
     if (router.node != options.node) continue;
     if (auto usable = check_router_files(config, router); !usable)
@@ -185,9 +182,9 @@ Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
     start.trusted_proxies = router.trusted_proxies;
     start.redis = config.redis;
     start.redis_insecure = config.redis_insecure;
-    const Digest tenants = derive(state.cluster_secret(), "tenant salts");
+    const Digest tenants = derive(*secret, "tenant salts");
     std::copy_n(tenants.begin(), start.tenant_root.size(), start.tenant_root.begin());
-    start.value_key = derive(state.cluster_secret(), "cached values");
+    start.value_key = derive(*secret, "cached values");
     plan.addresses[child.name] = fmt::format(
         "{}://{}", router.tls_certificate.empty() ? "http" : "https", to_string(listener->address));
     plan.descriptors[child.name] = {listener->fd};
@@ -320,6 +317,19 @@ Result<void> run_node(NodeOptions options) {
       !published)
     give_up(published.error());
 
+  std::unique_ptr<NodeBeats> beats;
+  if (options.config.nodes.size() > 1) {
+    auto started = NodeBeats::start(
+        {{options.node, plan->machine.incarnation},
+         plan_beats(options.config, options.node, *state),
+         options.config.limits.scaled(kDeadAfter),
+         [&supervisor](const NodeBeat& beat) {
+           caf::anon_send(supervisor, local(BeatNote{beat.node, beat.incarnation}));
+         }});
+    if (!started) give_up(started.error());
+    beats = std::move(*started);
+  }
+
   AdminConfig admin;
   admin.listener = admin_listener->fd;
   admin.token = state->admin_token();
@@ -327,7 +337,9 @@ Result<void> run_node(NodeOptions options) {
     return status_json(cluster, {tree->get()});
   };
   admin.actor = [tree](const std::string& id) { return actor_json(tree->get(), id); };
-  admin.metrics = [tree] { return node_metrics_text(tree->get()); };
+  admin.metrics = [tree, &beats] {
+    return node_metrics_text(tree->get()) + (beats ? beat_metrics_text(beats->stats()) : "");
+  };
   auto admin_server = AdminServer::start(std::move(admin));
   if (!admin_server) give_up(admin_server.error());
   if (auto written = state->write_endpoint(

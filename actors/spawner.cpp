@@ -18,6 +18,7 @@
 #include <cstring>
 
 #include "actors/clock.h"
+#include "actors/exit_status.h"
 #include "config/check.h"
 #include "config/limits.h"
 
@@ -229,9 +230,7 @@ void Spawner::reap(std::map<std::string, Child>::iterator at) {
   int status = 0;
   while (::waitpid(at->second.pid, &status, 0) < 0 && errno == EINTR) {
   }
-  std::string how = WIFSIGNALED(status) ? fmt::format("signal {} ({})", WTERMSIG(status),
-                                                      ::strsignal(WTERMSIG(status)))
-                                        : fmt::format("exit status {}", WEXITSTATUS(status));
+  std::string how = how_it_ended(status);
   const std::string name = at->first;
   const Incarnation incarnation = at->second.incarnation;
   ::close(at->second.pidfd);

@@ -88,21 +88,26 @@ Result<StateDir> StateDir::open(const std::string& path) {
                    "was written by another version; choose another with --state");
   auto token = read_or_make(dir.token_path(), random_hex() + "\n");
   if (!token) return std::unexpected(token.error());
-  auto secret = read_or_make(dir.path_ + "/cluster.secret", random_hex() + "\n");
-  if (!secret) return std::unexpected(secret.error());
-  auto parsed = digest_from_hex(std::string_view(*secret).substr(0, 64));
-  if (!parsed || !digest_from_hex(std::string_view(*token).substr(0, 64)))
+  if (!digest_from_hex(std::string_view(*token).substr(0, 64)))
     return problem(ErrorCode::data_loss, dir.path_,
-                   "has a damaged secret or token; remove admin.token and cluster.secret in it");
-  dir.secret_ = *parsed;
+                   "has a damaged token; remove admin.token in it");
   dir.admin_token_ = token->substr(0, 64);
   return dir;
+}
+
+Result<Digest> StateDir::own_secret() const {
+  auto secret = read_or_make(path_ + "/cluster.secret", random_hex() + "\n");
+  if (!secret) return std::unexpected(secret.error());
+  auto parsed = digest_from_hex(std::string_view(*secret).substr(0, 64));
+  if (!parsed)
+    return problem(ErrorCode::data_loss, path_,
+                   "has a damaged secret; remove cluster.secret in it");
+  return *parsed;
 }
 
 StateDir::StateDir(StateDir&& other) noexcept
     : path_(std::move(other.path_)),
       admin_token_(std::move(other.admin_token_)),
-      secret_(other.secret_),
       lock_(std::exchange(other.lock_, -1)) {}
 
 StateDir::~StateDir() {

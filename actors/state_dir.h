@@ -1,4 +1,5 @@
-// A node's state directory: 0700, locked while the node runs, with the secrets made at first start.
+// A node's state directory: 0700, locked while the node runs, with what is secret made at first
+// use.
 #pragma once
 
 #include <string>
@@ -30,11 +31,18 @@ class StateDir {
   std::string door_to_node(size_t index) const {
     return path_ + "/dn" + std::to_string(index) + ".sock";
   }
+  /// Where the link brings nodes that send their beats, and lets this one's out to the config's nth
+  /// node.
+  std::string beat_socket() const { return path_ + "/b.sock"; }
+  std::string beat_door(size_t index) const {
+    return path_ + "/db" + std::to_string(index) + ".sock";
+  }
   std::string token_path() const { return path_ + "/admin.token"; }
   /// 64 hex digits; clients of the admin port send it as a bearer token.
   const std::string& admin_token() const { return admin_token_; }
-  /// 32 bytes known to the whole cluster.
-  const Digest& cluster_secret() const { return secret_; }
+  /// The secret of a cluster of one node, made at its first start. Several nodes share the one in
+  /// their certs folder (net/certs_folder.h).
+  Result<Digest> own_secret() const;
 
   /// Written atomically; what `troupe status` reads to find a node.
   Result<void> write_endpoint(const std::string& json) const;
@@ -42,7 +50,6 @@ class StateDir {
  private:
   StateDir() = default;
   std::string path_, admin_token_;
-  Digest secret_{};
   int lock_ = -1;
 };
 

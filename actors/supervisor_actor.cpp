@@ -195,6 +195,9 @@ void SupervisorActor::publish_tree() {
   tree.state = machine_.draining() ? "draining" : "ready";
   for (const ActorStatus& row : tree.actors)
     if (tree.state == "ready" && row.state != "ready") tree.state = "starting";
+  if (const ProcessReport* link =
+          machine_.membership().current_report(setup_.machine.node + "/link"))
+    tree.link = link->link;
   setup_.tree->set(std::move(tree));
 }
 

@@ -17,6 +17,7 @@ using Command = std::function<Result<int>()>;
 
 void add_serve(CLI::App& app, Command& chosen);
 void add_node(CLI::App& app, Command& chosen);
+void add_up(CLI::App& app, Command& chosen);
 void add_status(CLI::App& app, Command& chosen);
 void add_chat(CLI::App& app, Command& chosen);
 void add_tokenize(CLI::App& app, Command& chosen);

@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
   Command chosen;
   add_serve(app, chosen);
   add_node(app, chosen);
+  add_up(app, chosen);
   add_status(app, chosen);
   add_chat(app, chosen);
   add_tokenize(app, chosen);

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -303,6 +304,16 @@ struct ActorReport {
   Duration last_step_age{};
   bool operator==(const ActorReport&) const = default;
 };
+/// What a link process has counted since it started. Kinds of refusals are in the order of
+/// LinkRefusal (net/link_stats.h), which only grows.
+struct LinkFigures {
+  uint64_t accepted = 0, dialled = 0, ended = 0;  ///< streams
+  uint64_t open = 0, unauthenticated = 0;         ///< now
+  uint64_t bytes_in = 0, bytes_out = 0;
+  std::vector<uint64_t> refused, failed;  ///< connections from outside, dials; by reason
+  int64_t certificate_expires = 0;        ///< seconds since 1970, UTC
+  bool operator==(const LinkFigures&) const = default;
+};
 struct ProcessReport {
   std::string process;
   Incarnation incarnation;
@@ -311,6 +322,7 @@ struct ProcessReport {
   int32_t requests_running = 0;     ///< of a router
   bool serving = false;             ///< of a router: readyz would say yes
   std::string describe;             ///< backend line of a shard
+  std::optional<LinkFigures> link;  ///< of a link
   bool operator==(const ProcessReport&) const = default;
 };
 

@@ -183,9 +183,19 @@ inline constexpr Duration kLinkLinger = 2s;
 inline constexpr Duration kLinkAcceptPause = 100ms;  ///< without descriptors, before the next try
 inline constexpr size_t kLinkAddressesMax = 8;       ///< of one host name that are tried
 inline constexpr size_t kLinkLookupsMax = 64;        ///< host names waiting for the resolver
+/// A broken connection for beats is dialled again, doubling: well below kSuspectAfter, and a node
+/// that stays away costs four dials a second.
+inline constexpr Duration kBeatRedialFirst = 50ms, kBeatRedialMax = 250ms;
 /// A peer that acknowledges nothing for so long is gone. Clean-up only: beats decide who is dead.
 inline constexpr Duration kLinkSilenceMax = 15s;
 inline constexpr Duration kLinkReportInterval = 60s;  ///< one log line for all refusals in between
+
+// -- nodes of one host (troupe up)
+// -------------------------------------------------------------------------------------------------
+/// A node told to end has limits.drain, and this for flushing and ending its processes; as the unit
+/// in deploy/systemd has it. Then SIGKILL.
+inline constexpr Duration kNodeEndMax = 15s;
+inline constexpr size_t kNodeLineBytesMax = kKiB;  ///< of a node's standard output; the rest is cut
 
 // -- certificates
 // -------------------------------------------------------------------------------------------------

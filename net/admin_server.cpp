@@ -7,6 +7,7 @@
 #include "net/admin_page.h"
 #include "net/api_keys.h"
 #include "net/http_server.h"
+#include "net/link_metrics.h"
 
 namespace troupe {
 
@@ -140,6 +141,7 @@ std::string node_metrics_text(const NodeTree& tree) {
     if (a.role == Role::shard)
       out += fmt::format("troupe_rank_generation{{actor=\"{}\",model_name=\"{}\"}} {}\n", a.id,
                          a.model, a.generation);
+  if (tree.link) out += link_metrics_text(*tree.link);
   return out;
 }
 

@@ -1,7 +1,6 @@
 #include "net/certs.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/pem.h>
 #include <sys/stat.h>
@@ -15,6 +14,7 @@
 #include <sstream>
 
 #include "config/check.h"
+#include "net/certs_folder.h"
 #include "net/openssl_types.h"
 
 namespace troupe {
@@ -44,29 +44,10 @@ std::unexpected<Error> cannot_write(const std::string& path, int error) {
                           std::strerror(error)));
 }
 
-/// Whole or not at all, never through a symbolic link; `replace` decides about a file that is
-/// already there.
 Result<void> write_file(const std::string& path, const std::string& bytes, mode_t mode,
                         IfIssued if_there) {
-  const std::string fresh = path + ".new";
-  ::unlink(fresh.c_str());  // left by a run that was killed
-  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-  if (fd < 0) return cannot_write(path, errno);
-  const bool written =
-      ::write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()) &&
-      ::fchmod(fd, mode) == 0 && ::fsync(fd) == 0;
-  int error = errno;
-  ::close(fd);
-  bool placed = false;
-  if (written && if_there == IfIssued::replace) {
-    placed = ::rename(fresh.c_str(), path.c_str()) == 0;
-    error = errno;
-  } else if (written) {
-    placed = ::link(fresh.c_str(), path.c_str()) == 0;  // unlike rename, never replaces
-    error = errno;
-  }
-  ::unlink(fresh.c_str());
-  if (!placed) return cannot_write(path, error);
+  if (const int error = write_whole_file(path, bytes, mode, if_there); error != 0)
+    return cannot_write(path, error);
   return {};
 }
 
@@ -262,6 +243,8 @@ Result<CertificateFiles> make_ca(const CaOrder& order) {
   if (auto written = write_file(files.certificate, pem_of(ca.get()), 0644, IfIssued::refuse);
       !written)
     return std::unexpected(written.error());
+  if (auto secret = ensure_cluster_secret(order.folder); !secret)
+    return std::unexpected(secret.error());
   return files;
 }
 
@@ -305,6 +288,8 @@ Result<CertificateFiles> issue_certificate(const NodeOrder& order) {
   TROUPE_CHECK(X509_add1_ext_i2d(node.get(), NID_subject_alt_name, names->get(), 0,
                                  X509V3_ADD_DEFAULT) == 1);
   TROUPE_CHECK(X509_sign(node.get(), ca->key.get(), EVP_sha256()) > 0);
+  if (auto secret = ensure_cluster_secret(order.folder); !secret)
+    return std::unexpected(secret.error());
   // The key first: a reader in between finds that it does not fit and keeps what it has.
   if (auto written = write_file(files.key, pem_of(key.get()), 0600, order.if_issued); !written)
     return std::unexpected(written.error());

@@ -1,5 +1,6 @@
 // The cluster's private CA and the certificates of its nodes, as PEM files in one folder: ca.pem,
 // ca.key, NODE.pem, NODE.key. P-256, SHA-256. What `troupe certs` makes and what the link demands.
+// Beside them lies cluster.secret (net/certs_folder.h).
 //
 // A node certificate says who it is for in its SAN: one dNSName that is the node's name, exactly as
 // in the config (DNS:n1). Further names (`hosts`) are for other programs that check host names; a
@@ -15,6 +16,7 @@
 
 #include "config/limits.h"
 #include "config/result.h"
+#include "net/whole_file.h"
 
 namespace troupe {
 
@@ -38,10 +40,11 @@ struct CaOrder {
   WallTime now;
   int days = kCaDays;
 };
-/// conflict if the folder already has a CA: a new one would make every certificate worthless.
+/// conflict if the folder already has a CA: a new one would make every certificate worthless. Makes
+/// cluster.secret too, unless it is there.
 Result<CertificateFiles> make_ca(const CaOrder& order);
 
-enum class IfIssued : uint8_t { refuse, replace };
+using IfIssued = IfThere;
 
 struct NodeOrder {
   std::string folder, node;
@@ -51,7 +54,8 @@ struct NodeOrder {
   IfIssued if_issued = IfIssued::refuse;
 };
 /// A fresh key and its certificate, signed by the folder's CA. Keys have mode 0600; each file
-/// appears whole or not at all. conflict if the node has one and `if_issued` is refuse.
+/// appears whole or not at all. conflict if the node has one and `if_issued` is refuse. Makes
+/// cluster.secret where a CA has none yet.
 Result<CertificateFiles> issue_certificate(const NodeOrder& order);
 
 }  // namespace troupe

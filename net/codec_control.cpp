@@ -166,6 +166,37 @@ StepFault take(const wire::StepFault& from) {
 void put(wire::Drained* to, const Drained& from) { to->set_process(from.process); }
 Drained take(const wire::Drained& from) { return {from.process()}; }
 
+namespace {
+
+void put(wire::LinkFigures* to, const LinkFigures& from) {
+  to->set_accepted(from.accepted);
+  to->set_dialled(from.dialled);
+  to->set_ended(from.ended);
+  to->set_open(from.open);
+  to->set_unauthenticated(from.unauthenticated);
+  to->set_bytes_in(from.bytes_in);
+  to->set_bytes_out(from.bytes_out);
+  to->mutable_refused()->Assign(from.refused.begin(), from.refused.end());
+  to->mutable_failed()->Assign(from.failed.begin(), from.failed.end());
+  to->set_certificate_expires(from.certificate_expires);
+}
+LinkFigures take(const wire::LinkFigures& from) {
+  LinkFigures to;
+  to.accepted = from.accepted();
+  to.dialled = from.dialled();
+  to.ended = from.ended();
+  to.open = from.open();
+  to.unauthenticated = from.unauthenticated();
+  to.bytes_in = from.bytes_in();
+  to.bytes_out = from.bytes_out();
+  to.refused.assign(from.refused().begin(), from.refused().end());
+  to.failed.assign(from.failed().begin(), from.failed().end());
+  to.certificate_expires = from.certificate_expires();
+  return to;
+}
+
+}  // namespace
+
 void put(wire::ProcessReport* to, const ProcessReport& from) {
   to->set_process(from.process);
   to->set_incarnation(from.incarnation.value);
@@ -183,6 +214,7 @@ void put(wire::ProcessReport* to, const ProcessReport& from) {
   to->set_requests_running(from.requests_running);
   to->set_serving(from.serving);
   to->set_describe(from.describe);
+  if (from.link) put(to->mutable_link(), *from.link);
 }
 ProcessReport take(const wire::ProcessReport& from) {
   ProcessReport to;
@@ -202,6 +234,7 @@ ProcessReport take(const wire::ProcessReport& from) {
   to.requests_running = from.requests_running();
   to.serving = from.serving();
   to.describe = from.describe();
+  if (from.has_link()) to.link = take(from.link());
   return to;
 }
 

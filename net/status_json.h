@@ -2,6 +2,7 @@
 // documented in docs/status.md).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@ struct NodeTree {
   Incarnation incarnation;
   std::string state;  ///< "ready", "starting", "draining"
   std::vector<ActorStatus> actors;
+  std::optional<LinkFigures> link;  ///< as its link last reported; for metrics
 };
 
 /// term and leader are 0 and "" before there is an election.

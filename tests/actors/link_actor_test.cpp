@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
+
 #include "tests/actors/fixture.h"
 
 using namespace troupe;
@@ -28,6 +30,9 @@ struct Scene {
     config.start.incarnation = Incarnation(7);
     config.node = node->handle;
     config.stats = [this] { return stats; };
+    config.certificate_expires = [] {
+      return std::chrono::sys_seconds(std::chrono::seconds(1'800'000'000));
+    };
     config.refresh = [this]() -> Result<bool> {
       ++looks;
       return false;
@@ -54,6 +59,8 @@ TEST_CASE("link actor: it greets the node as a link and reports each second what
   scene.stats.open = 3;
   scene.stats.bytes_in = 5'000'000;
   scene.stats.bytes_out = 7'900'000;
+  scene.stats.refused[static_cast<size_t>(LinkRefusal::not_tls)] = 5;
+  scene.stats.failed[static_cast<size_t>(LinkRefusal::unreachable)] = 6;
   scene.stage.advance(3s);
   REQUIRE(scene.node->all<ProcessReport>().size() == 3);
   const ProcessReport report = scene.node->all<ProcessReport>().back();
@@ -61,6 +68,18 @@ TEST_CASE("link actor: it greets the node as a link and reports each second what
   CHECK(report.describe == "3 streams, 5 MB in, 7 MB out");
   REQUIRE(report.actors.size() == 1);
   CHECK(report.actors[0].role == Role::link);
+  REQUIRE(report.link.has_value());
+  CHECK(report.link->open == 3);
+  CHECK(report.link->bytes_in == 5'000'000);
+  CHECK(report.link->bytes_out == 7'900'000);
+  CHECK(report.link->certificate_expires == 1'800'000'000);
+  std::map<std::string_view, uint64_t> refused, failed;
+  for (size_t i = 0; i < kLinkRefusals; ++i) {
+    if (uint64_t n = report.link->refused.at(i)) refused[name_of(static_cast<LinkRefusal>(i))] = n;
+    if (uint64_t n = report.link->failed.at(i)) failed[name_of(static_cast<LinkRefusal>(i))] = n;
+  }
+  CHECK(refused == std::map<std::string_view, uint64_t>{{"not_tls", 5}});
+  CHECK(failed == std::map<std::string_view, uint64_t>{{"unreachable", 6}});
 }
 
 TEST_CASE("link actor: once a minute it looks for a replaced certificate") {

@@ -63,7 +63,7 @@ TEST_CASE("link plan: every pair of nodes has one door, and every group is a tar
   for (const NodeConfig& node : config.nodes) {
     const LinkWays ways = plan(config, node.name, *state);
     for (const LinkDoor& door : ways.doors)
-      if (door.source_process == node.name) {
+      if (door.source_process == node.name && door.service == LinkService::basp) {
         CHECK(node_doors.insert({node.name, door.node}).second);
         CHECK(door.target_process == door.node);
       }
@@ -97,4 +97,28 @@ TEST_CASE(
   for (const LinkDoor& door : there.doors) CHECK(door.source_process == "n2");  // no router there
   std::set<std::string> paths;
   for (const LinkDoor& door : ways.doors) CHECK(paths.insert(door.path).second);
+}
+
+TEST_CASE("link plan: of two nodes the lower one has the other's beats behind a door of its own") {
+  Folder folder;
+  auto state = StateDir::open(folder.path);
+  REQUIRE(state.has_value());
+  const ClusterConfig config = three_nodes();
+  CHECK(plan_beats(config, "n1", *state) ==
+        BeatWays{
+            state->beat_socket(), {{"n2", state->beat_door(1)}, {"n3", state->beat_door(2)}}, {}});
+  CHECK(plan_beats(config, "n2", *state) ==
+        BeatWays{state->beat_socket(), {{"n3", state->beat_door(2)}}, {"n1"}});
+  CHECK(plan_beats(config, "n3", *state) == BeatWays{state->beat_socket(), {}, {"n1", "n2"}});
+  // The link opens these doors, and brings callers to the socket.
+  for (const char* node : {"n1", "n2", "n3"}) {
+    const LinkWays ways = plan(config, node, *state);
+    const BeatWays beats = plan_beats(config, node, *state);
+    std::vector<BeatDoor> doors;
+    for (const LinkDoor& door : ways.doors)
+      if (door.service == LinkService::beat) doors.push_back({door.target_process, door.path});
+    CHECK(doors == beats.doors);
+    CHECK(std::ranges::find(ways.targets, LinkTarget{LinkService::beat, node, beats.socket}) !=
+          ways.targets.end());
+  }
 }

@@ -195,11 +195,13 @@ LinkConfig TwoLinks::config_of(const std::string& name) const {
                          {door("files"), LinkService::file, "n1", "n2", "n2/files"},
                          {door("nobody"), LinkService::basp, "n1", "n2", "n2/nobody"},
                          {door("wrong-service"), LinkService::beat, "n1", "n2", "n2/router"},
+                         {door("beats"), LinkService::beat, "n1", "n2", "n2"},
                          {door("n3"), LinkService::basp, "n1", "n3", "n3"}};
   else
     config.ways.targets = {{LinkService::basp, "n2", node.path()},
                            {LinkService::basp, "n2/router", router.path()},
-                           {LinkService::file, "n2/files", files.path()}};
+                           {LinkService::file, "n2/files", files.path()},
+                           {LinkService::beat, "n2", beats_path()}};
   return config;
 }
 

@@ -83,7 +83,8 @@ class Target {
   int fd_;
 };
 
-/// Two hosts: n1 has doors, n2 has targets "n2" and "n2/router" (basp) and "n2/files" (file).
+/// Two hosts: n1 has doors, n2 has targets "n2" and "n2/router" (basp), "n2/files" (file), and "n2"
+/// (beat), where only the tests of beats listen.
 /// More nodes ("n3", nobody listens there) are in the config of both.
 struct TwoLinks {
   struct Options {
@@ -96,6 +97,8 @@ struct TwoLinks {
   void start_n1();
   void start_n2();
   std::string door(std::string_view target) const { return dir / ("d-" + std::string(target)); }
+
+  std::string beats_path() const { return dir / "t-beats"; }
 
   TempDir dir;
   Options options;

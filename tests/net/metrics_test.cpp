@@ -2,12 +2,12 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
+#include "tests/net/promtool.h"
 
 namespace troupe {
 namespace {
+
+using testing::check_with_promtool;
 
 BridgeState state() {
   BridgeState out;
@@ -84,18 +84,7 @@ TEST_CASE("metrics: promtool has nothing to say without the aliases") {
   Metrics metrics("b1", "n1");
   const std::string text = filled(metrics).render(state(), {}, MetricsCompat::none);
   CHECK(text.find("vllm:") == std::string::npos);
-  if (std::system("command -v promtool > /dev/null") != 0) {
-    MESSAGE("promtool is not installed (Debian package prometheus): its check did not run");
-    return;
-  }
-  const std::string file = std::string(TROUPE_BINARY_DIR) + "/net_test_metrics.txt";
-  std::ofstream(file) << text;
-  FILE* promtool = ::popen(("promtool check metrics < " + file + " 2>&1").c_str(), "r");
-  REQUIRE(promtool != nullptr);
-  std::string said;
-  for (char bytes[512]; std::fgets(bytes, sizeof bytes, promtool) != nullptr;) said += bytes;
-  CHECK(::pclose(promtool) == 0);
-  CHECK(said == "");
+  check_with_promtool(text);
 }
 
 }  // namespace troupe

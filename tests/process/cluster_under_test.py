@@ -49,15 +49,16 @@ def read_line(pipe, seconds: float) -> str:
 
 
 class Cluster:
-    """Use as a context manager. `arguments` follow `troupe serve`; the oracle backend unless a model is given."""
+    """Use as a context manager. `arguments` follow `troupe serve`; the oracle backend unless a model is given. `under`: a
+    tool that runs the command and dies with it."""
 
-    def __init__(self, *arguments: str, model: str | None = None, ready_s: float = READY_S):
+    def __init__(self, *arguments: str, model: str | None = None, ready_s: float = READY_S, under: tuple[str, ...] = ()):
         self.folder = short_folder()
         self.state = self.folder / "state"
         self._log = open(self.folder / "log", "w+b")
         source = [model, "--name", "smollm2"] if model else ["--backend", "oracle"]
         self.model = "smollm2" if model else "oracle"
-        command = [BINARY, "serve", *source, "--port", "0", "--state", str(self.state), *arguments]
+        command = [*under, BINARY, "serve", *source, "--port", "0", "--state", str(self.state), *arguments]
         self._known: set[Identity] = set()
         started = time.monotonic()
         self.node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log,

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 
+import talk
 from cluster_under_test import Cluster, short_folder
 from process_case import ProcessCase, expected, long_prompt, run_tests
 from processes import poll
+from up_under_test import Up
 
 TIMEOUT_S = 0.05  # what a lookup may cost (kRedisTimeout)
 COUNT = 20
@@ -149,6 +151,38 @@ class RedisTier(ProcessCase):
             self.assertEqual(self.ask(f"without redis {number}"), "miss")
         self.assertEqual(self.ask("without redis 0"), "hit-memory")
         self.assertEqual(self.cluster.get("/readyz").status, 200)
+
+
+class SeveralRouters(ProcessCase):
+    def test_what_one_node_kept_another_one_finds(self):
+        """Keys and the proof of each value come from the secret in the certs folder, which both nodes have."""
+        redis = Redis()
+        self.addCleanup(redis.close)
+        with Up(["n1", "n2"], "{name: oracle, backend: oracle, groups: 2}",
+                f'cache: {{redis: "redis://127.0.0.1:{redis.port}"}}\n') as up:
+
+            def ask(node: str, prompt: str) -> str:
+                body = {"model": "oracle", "prompt": prompt, "max_tokens": COUNT, "temperature": 0}
+                answer = talk.ask(up.nodes[node].address(), "POST", "/v1/completions", body)
+                self.assertEqual((answer.status, answer.text()), (200, expected(prompt, COUNT)[0]))
+                return answer.headers["x-cache"]
+
+            tries = iter(range(1000))
+
+            def written(before: int) -> bool:
+                """Values are written behind the request."""
+                end = time.monotonic() + 0.5
+                while len(redis.keys()) <= before and time.monotonic() < end:
+                    pass
+                return len(redis.keys()) > before
+
+            def found() -> bool:
+                # A new prompt each time: a router that has yet to connect to Redis neither writes nor finds.
+                prompt, before = f"shared {next(tries)}", len(redis.keys())
+                ask("n1", prompt)
+                return written(before) and ask("n2", prompt) == "hit-redis"
+
+            poll("n2 answers with what n1 kept", 20, found, pause=0.1)
 
 
 if __name__ == "__main__":
