@@ -75,6 +75,8 @@ void BatcherActor::on_bytes(const WireBytes& bytes) {
     feed(batcher_in::FromRouter{envelope->sender, std::move(*cancel)});
   } else if (auto* request = std::get_if<BundleRequest>(&envelope->message)) {
     feed(batcher_in::FromRouter{envelope->sender, *request});
+  } else if (auto* prefixes = std::get_if<PrefixRequest>(&envelope->message)) {
+    feed(batcher_in::FromRouter{envelope->sender, *prefixes});
   } else {
     drop(GroupDrop::unexpected);
   }
@@ -139,8 +141,13 @@ GroupStatus BatcherActor::status() {
 
 void BatcherActor::send_status() {
   if (routers_.empty()) return;
-  const WireBytes bytes = wire(setup_.incarnation, status());
-  for (const auto& [id, router] : routers_) send(router, bytes);
+  const auto to_all = [this](const WireBytes& bytes) {
+    for (const auto& [id, router] : routers_) send(router, bytes);
+  };
+  // In this order: a status with a newer version than they have makes routers ask for the whole.
+  if (auto report = machine_.take_prefix_report())
+    to_all(wire(setup_.incarnation, std::move(*report)));
+  to_all(wire(setup_.incarnation, status()));
 }
 
 }  // namespace troupe

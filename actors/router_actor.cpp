@@ -164,6 +164,8 @@ void RouterActor::on_group_message(GroupId group, const Peer& peer, Message mess
     feed(router_in::FromGroup{group, peer.incarnation, std::move(*batch)});
   } else if (auto* refused = std::get_if<Refused>(&message)) {
     feed(router_in::FromGroup{group, peer.incarnation, std::move(*refused)});
+  } else if (auto* prefixes = std::get_if<PrefixReport>(&message)) {
+    feed(router_in::FromGroup{group, peer.incarnation, std::move(*prefixes)});
   } else if (auto* status = std::get_if<GroupStatus>(&message)) {
     statuses_[group] = {group_models_[group], *status};
     feed(router_in::FromGroup{group, peer.incarnation, std::move(*status)});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "config/check.h"
 #include "config/digest.h"
@@ -54,11 +55,11 @@ bool PrefixIndex::insert(const Digest& key, BlockId block) {
   return true;
 }
 
-void PrefixIndex::erase(BlockId block) {
-  if (!holds(block)) return;
-  auto& key = by_block_[static_cast<size_t>(block.value)];
+std::optional<Digest> PrefixIndex::erase(BlockId block) {
+  if (!holds(block)) return std::nullopt;
+  auto key = std::exchange(by_block_[static_cast<size_t>(block.value)], std::nullopt);
   by_key_.erase(*key);
-  key.reset();
+  return key;
 }
 
 void PrefixIndex::check() const {

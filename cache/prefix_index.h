@@ -31,8 +31,8 @@ class PrefixIndex {
   /// False and no change when the key is known already, the block is in use for another key, or the
   /// index holds kPrefixBlocksMax entries.
   bool insert(const Digest& key, BlockId block);
-  /// Its block was evicted. Unknown blocks are ignored.
-  void erase(BlockId block);
+  /// Its block was evicted: the key it had; nullopt for an unknown block.
+  std::optional<Digest> erase(BlockId block);
 
   size_t size() const { return by_key_.size(); }
   bool holds(BlockId block) const {

@@ -60,7 +60,8 @@ GroupStatus Batcher::State::status(Time now) const {
       .phase_us = phase_us,
       .prompt_rows =
           std::min(budget.prompt_rows(static_cast<int32_t>(schedule.running())), config.max_rows),
-      .draining = phase == Phase::draining || phase == Phase::drained};
+      .draining = phase == Phase::draining || phase == Phase::drained,
+      .prefix_version = schedule.books().prefix_log().version()};
 }
 
 Batcher::Batcher(BatcherConfig config) : state_(std::make_unique<State>(std::move(config))) {}
@@ -91,6 +92,12 @@ std::optional<Time> Batcher::deadline() const {
 }
 
 GroupStatus Batcher::status(Time now) const { return state_->status(now); }
+
+std::optional<PrefixReport> Batcher::take_prefix_report() {
+  auto change = state_->schedule.prefix_log().take();
+  if (!change) return std::nullopt;
+  return state_->report_of(std::move(*change));
+}
 
 void Batcher::check() const {
   const State& s = *state_;

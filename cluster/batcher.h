@@ -48,7 +48,7 @@ struct BatcherConfig {
 namespace batcher_in {
 struct FromRouter {
   RouterId router;
-  std::variant<Enqueue, Cancel, BundleRequest> message;
+  std::variant<Enqueue, Cancel, BundleRequest, PrefixRequest> message;
 };
 /// A router's Hello was accepted: it is told how the group does. If it was here before, that link
 /// is over and with it what it asked for.
@@ -88,7 +88,7 @@ struct RunStep {
 };
 struct ToRouter {
   RouterId router;
-  std::variant<TokenBatch, Refused, GroupStatus, BundleChunk> message;
+  std::variant<TokenBatch, Refused, GroupStatus, BundleChunk, PrefixReport> message;
 };
 /// The generation is dead (step failed, deadline missed, non-finite logits, wrong canary). Emitted
 /// once; after it the machine only answers routers: Refused{aborted}, bundle and status.
@@ -118,6 +118,8 @@ class Batcher {
   std::optional<Time> deadline() const;
 
   GroupStatus status(Time now) const;
+  /// What all routers are to be told before the next status; nullopt: no prefix came or went.
+  std::optional<PrefixReport> take_prefix_report();
 
   /// Aborts on a broken invariant: blocks owned + free + cached = total, every block's count equals
   /// its owners, slots dense and unique, queue and rows under their bounds; whatever a

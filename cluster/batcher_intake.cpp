@@ -103,6 +103,15 @@ void Batcher::State::take(Time now, RouterId router, const BundleRequest& reques
   if (last) out.push_back(batcher_out::ToRouter{router, status(now)});
 }
 
+void Batcher::State::take(Time, RouterId router, const PrefixRequest&, BatcherEffects& out) {
+  out.push_back(batcher_out::ToRouter{router, report_of(schedule.books().prefix_log().whole())});
+}
+
+PrefixReport Batcher::State::report_of(PrefixChange change) const {
+  return PrefixReport{config.group, change.version, change.whole, std::move(change.added),
+                      std::move(change.evicted)};
+}
+
 void Batcher::State::expire(Time now, BatcherEffects& out) {
   while (const Sequence* late = sequences.overdue(now)) {
     const SequenceKey key = late->request.key;

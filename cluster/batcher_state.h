@@ -52,6 +52,8 @@ struct Batcher::State {
   void take(Time now, RouterId router, const Enqueue& request, BatcherEffects& out);
   void take(Time now, RouterId router, const Cancel& request, BatcherEffects& out);
   void take(Time now, RouterId router, const BundleRequest& request, BatcherEffects& out);
+  void take(Time now, RouterId router, const PrefixRequest& request, BatcherEffects& out);
+  PrefixReport report_of(PrefixChange change) const;
   void forget(RouterId router);
   std::optional<Error> refusal(const Enqueue& request) const;
   void expire(Time now, BatcherEffects& out);

@@ -41,7 +41,7 @@ class GroupTable {
   void generation_died(GroupId group, Generation generation);
   /// No new work before `until`.
   void hold(GroupId group, Time until);
-  /// Prompt tokens sent since its last status.
+  /// Prompt tokens to be computed, sent since its last status.
   void add_queued(GroupId group, int64_t tokens, int32_t sequences);
 
   bool knows_model(std::string_view model) const;

@@ -127,6 +127,7 @@ void KvBooks::publish(Sequence& sequence) {
       const BlockId block = sequence.blocks[i];
       partials_.erase(block);
       if (!index_.insert(sequence.chain[i], block)) continue;
+      log_.added(mark_of(sequence.chain[i]));
       pool_.keep(block);
       partials_.add(
           key_before(sequence, sequence.published), block,
@@ -179,7 +180,7 @@ bool KvBooks::make_room(int32_t count) {
   if (pool_.available() < count) return false;
   while (pool_.free() < count) {
     const BlockId evicted = *pool_.evict();
-    index_.erase(evicted);
+    if (const auto key = index_.erase(evicted)) log_.evicted(mark_of(*key));
     partials_.erase(evicted);
   }
   return true;
@@ -232,6 +233,10 @@ void KvBooks::check(const std::vector<const Sequence*>& holders) const {
     }
   }
   TROUPE_CHECK(kept == index_.size(), kept, index_.size());
+  TROUPE_CHECK(log_.size() <= index_.size(), log_.size(), index_.size());
+  TROUPE_CHECK(
+      log_.size() == index_.size() || pool_.total() > static_cast<int32_t>(kPrefixMarksMax),
+      log_.size(), index_.size());
   TROUPE_CHECK(static_cast<int32_t>(index_.size()) >= pool_.cached(), index_.size(),
                pool_.cached());
 }

@@ -10,6 +10,7 @@
 #include "cache/block_pool.h"
 #include "cache/partial_index.h"
 #include "cache/prefix_index.h"
+#include "cluster/prefix_log.h"
 #include "cluster/sequence.h"
 
 namespace troupe {
@@ -44,6 +45,8 @@ class KvBooks {
   void release(Sequence& sequence);
 
   const BlockPool& pool() const { return pool_; }
+  PrefixLog& prefix_log() { return log_; }
+  const PrefixLog& prefix_log() const { return log_; }
   uint64_t queries() const { return queries_; }  ///< tokens looked up
   uint64_t hits() const { return hits_; }        ///< of them found
 
@@ -71,6 +74,7 @@ class KvBooks {
   BlockPool pool_;
   PrefixIndex index_;
   PartialIndex partials_;
+  PrefixLog log_;  ///< of index_, for routers
   std::unordered_map<Digest, int32_t, KeyHash>
       promised_;  ///< key -> sequences that are computing it
   uint64_t queries_ = 0, hits_ = 0;

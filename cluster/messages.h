@@ -162,7 +162,26 @@ struct GroupStatus {
   int32_t prompt_rows = 0;             ///< a step may have now, beside those that decode
   bool draining = false;
   std::array<uint64_t, kGroupDrops> dropped{};  ///< messages by GroupDrop, in this process's life
+  uint64_t prefix_version = 0;                  ///< of the newest PrefixReport
   bool operator==(const GroupStatus&) const = default;
+};
+
+/// Which prompt blocks a group's KV holds, for the choice among groups: see prefix_marks. Sent
+/// before a status, to all routers, when something changed since version - 1; `whole` (`added` is
+/// all there is) after too many changes, and to a router that asks because a status told of a
+/// version it does not have.
+struct PrefixReport {
+  GroupId group;
+  uint64_t version = 0;
+  bool whole = false;
+  std::vector<uint64_t> added, evicted;  ///< each <= kPrefixMarksMax
+  bool operator==(const PrefixReport&) const = default;
+};
+
+/// Router asks for a whole PrefixReport.
+struct PrefixRequest {
+  GroupId group;
+  bool operator==(const PrefixRequest&) const = default;
 };
 
 /// Router asks rank 0 for the model's bundle (tokenizer, template, spec), from `offset` on.
@@ -379,10 +398,11 @@ struct JournalEntry {
 };
 
 /// All that may cross a process boundary. The index is NOT the wire number: see net/codec.
-using Message = std::variant<Hello, HelloReply, Enqueue, Cancel, TokenBatch, Refused, GroupStatus,
-                             BundleRequest, BundleChunk, RoutingTable, LoadOrder, AbortOrder,
-                             DrainOrder, LoadReport, StepFault, Drained, ProcessReport,
-                             JournalAppend, JournalAck, JournalRead, JournalEntry>;
+using Message =
+    std::variant<Hello, HelloReply, Enqueue, Cancel, TokenBatch, Refused, GroupStatus,
+                 BundleRequest, BundleChunk, RoutingTable, LoadOrder, AbortOrder, DrainOrder,
+                 LoadReport, StepFault, Drained, ProcessReport, JournalAppend, JournalAck,
+                 JournalRead, JournalEntry, PrefixReport, PrefixRequest>;
 
 }  // namespace troupe
 

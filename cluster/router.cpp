@@ -59,6 +59,7 @@ void Router::State::on(const router_in::Routing& input) {
 
 void Router::State::on(const router_in::GroupLink& input) {
   if (!groups.set_link(input.group, input.incarnation, input.up)) return stale("stale link news");
+  prefixes.forget(input.group);
   check_groups();
 }
 
@@ -67,9 +68,17 @@ void Router::State::on(const router_in::FromGroup& input) {
   if (const auto* batch = std::get_if<TokenBatch>(&input.message)) return on_batch(input, *batch);
   if (const auto* refused = std::get_if<Refused>(&input.message))
     return on_refused(input, *refused);
+  if (const auto* report = std::get_if<PrefixReport>(&input.message)) {
+    // A gap shows in the next status.
+    if (report->group != input.group || !prefixes.heard(now, *report))
+      drop("a prefix report does not follow the one before");
+    return;
+  }
   const GroupStatus& status = std::get<GroupStatus>(input.message);
   if (status.group != input.group || !groups.set_status(now, input.incarnation, status))
     return stale("stale group status");
+  if (prefixes.must_ask(now, input.group, status.prefix_version))
+    emit(router_out::ToGroup{input.group, input.incarnation, PrefixRequest{input.group}});
   fail_lost(input.group);
   check_groups();
 }

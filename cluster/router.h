@@ -95,7 +95,7 @@ struct Routing {
 struct FromGroup {
   GroupId group;
   Incarnation incarnation;
-  std::variant<TokenBatch, Refused, GroupStatus> message;
+  std::variant<TokenBatch, Refused, GroupStatus, PrefixReport> message;
 };
 /// The link to this process is up (Hello accepted) or gone.
 struct GroupLink {
@@ -125,7 +125,7 @@ namespace router_out {
 struct ToGroup {
   GroupId group;
   Incarnation incarnation;  ///< only over the link to this process; if it is gone, drop
-  std::variant<Enqueue, Cancel> message;
+  std::variant<Enqueue, Cancel, PrefixRequest> message;
 };
 /// One token (or the held-back tail) of one choice, ready to show. Text is valid UTF-8, may be
 /// empty.

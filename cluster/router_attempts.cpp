@@ -31,19 +31,26 @@ void Router::State::place_waiting() {
   }
 }
 
-bool Router::State::place(Computation& computation) {
+std::vector<GroupCandidate> Router::State::candidates_for(Computation& computation) {
   const ClientRequest& request = computation.request;
   std::vector<GroupCandidate> candidates = groups.candidates(request.model, now);
   std::erase_if(candidates, [&](const GroupCandidate& candidate) {
     return std::ranges::find(computation.full, candidate.group) != computation.full.end();
   });
   for (GroupCandidate& candidate : candidates) {
-    candidate.cached_tokens =
-        affinity.cached_tokens(candidate.group, request.tenant, request.prompt);
+    const Digest& numerics = groups.endpoint(candidate.group)->numerics_id;
+    candidate.cached_tokens = prefixes.cached_tokens(
+        now, candidate.group, computation.marks.under(numerics, request.tenant, request.prompt));
     candidate.avoid = computation.failed_on == candidate.group;
   }
-  const std::optional<GroupId> chosen =
-      choose_group(candidates, static_cast<int64_t>(request.prompt.size()));
+  return candidates;
+}
+
+bool Router::State::place(Computation& computation) {
+  const ClientRequest& request = computation.request;
+  const auto prompt_tokens = static_cast<int64_t>(request.prompt.size());
+  const std::vector<GroupCandidate> candidates = candidates_for(computation);
+  const std::optional<GroupId> chosen = choose_group(candidates, prompt_tokens);
   if (!chosen) return false;
 
   std::erase(waiting, computation.id);
@@ -58,8 +65,11 @@ bool Router::State::place(Computation& computation) {
 
   const GroupEndpoint& endpoint = *groups.endpoint(*chosen);
   const int32_t open = computation.open_choices();
-  groups.add_queued(*chosen, static_cast<int64_t>(request.prompt.size()) * open, open);
-  affinity.remember(*chosen, request.tenant, request.prompt);
+  const auto there = std::ranges::find(candidates, *chosen, &GroupCandidate::group);
+  // Choices share the prompt.
+  groups.add_queued(*chosen, std::max<int64_t>(0, prompt_tokens - there->cached_tokens), open);
+  prefixes.sent(now, *chosen,
+                computation.marks.under(endpoint.numerics_id, request.tenant, request.prompt));
   for (size_t i = 0; i < computation.choices.size(); ++i) {
     ChoiceState& choice = computation.choices[i];
     if (!choice.open()) continue;
@@ -139,7 +149,6 @@ void Router::State::check_groups() {
       if (!groups.alive(at(id).place)) lost.push_back(id);
   for (RequestId id : lost) {
     Computation& computation = at(id);
-    affinity.forget(computation.place.group);
     if (groups.draining_since(computation.place.group))
       move_away(computation);
     else

@@ -11,6 +11,7 @@
 
 #include "cluster/choice_text.h"
 #include "cluster/group_table.h"
+#include "cluster/prefix_marks.h"
 #include "cluster/router.h"
 
 namespace troupe {
@@ -76,6 +77,7 @@ struct Computation {
   Time not_before{};
   Duration backoff{};
   std::vector<GroupId> full;  ///< groups that refused for want of room since the last back-off
+  PromptMarks marks;          ///< of the prompt, once a group was looked for
   // placed
   Place place;
   AttemptId attempt;

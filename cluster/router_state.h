@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cluster/group_choice.h"
+#include "cluster/group_prefixes.h"
 #include "cluster/group_table.h"
 #include "cluster/journal_writer.h"
 #include "cluster/router.h"
@@ -24,7 +25,7 @@ struct Router::State {
 
   RouterConfig config;
   GroupTable groups;
-  PrefixAffinity affinity;
+  GroupPrefixes prefixes;
   JournalWriter journal;
   std::map<RequestId, Computation> computations;
   std::map<RequestId, RequestId> clients;  ///< client -> computation
@@ -73,6 +74,7 @@ struct Router::State {
   void wait_for_group(Computation& computation, WaitFor reason);
   void place_waiting();
   bool place(Computation& computation);
+  std::vector<GroupCandidate> candidates_for(Computation& computation);
   void cancel_at_group(Computation& computation);
   void unplace(Computation& computation);
   /// The attempt is over without the answer; the computation may be gone afterwards.

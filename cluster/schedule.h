@@ -60,6 +60,7 @@ class Schedule {
   int64_t rows_queued() const;
   uint64_t preemptions() const { return preemptions_; }
   const KvBooks& books() const { return books_; }
+  PrefixLog& prefix_log() { return books_.prefix_log(); }
   /// Whether a sequence of so many positions can ever run.
   bool fits(int32_t positions) const { return blocks_for(positions) <= config_.blocks; }
 

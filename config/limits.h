@@ -82,8 +82,13 @@ inline constexpr Duration kStepProgressMax = 8s;   ///< torch canary 5 s + step 
 inline constexpr Duration kDrainMoveAfter = 5s;    ///< from a draining group, if there is another
 inline constexpr int kSlowFactor = 3;              ///< step p99 over the median of its peers ...
 inline constexpr Duration kSlowAfter = 10s;        ///< ... for so long: new work goes elsewhere
-inline constexpr size_t kAffinityBlocks = 32;      ///< first blocks of a prompt that are remembered
-inline constexpr size_t kAffinityEntriesMax = 16'384;   ///< a group: 512 prompts of 32 blocks
+/// First blocks of a prompt that count for its group: 4,096 tokens; naming them takes about 0.1 ms.
+inline constexpr size_t kAffinityBlocks = 256;
+inline constexpr size_t kAffinityEntriesMax = 16'384;  ///< a group: 512 prompts of 512 tokens
+inline constexpr Duration kPrefixSentKept = 30s;  ///< the longest a prompt waits before it is told
+inline constexpr Duration kPrefixAskInterval = 1s;  ///< one router, one group, for the whole
+/// Blocks a group tells routers of: half a million positions, 256 KiB in one message.
+inline constexpr size_t kPrefixMarksMax = 32'768;
 inline constexpr size_t kJournalUnackedMax = 4'096;     ///< in 50 ms: 80,000 appends a second
 inline constexpr Duration kJournalOrphanKept = 60s;     ///< of a dead router, for its successor
 inline constexpr Duration kJournalResyncInterval = 1s;  ///< a whole journal at most so often

@@ -41,6 +41,8 @@ TROUPE_KIND(JournalAppend, 18);
 TROUPE_KIND(JournalAck, 19);
 TROUPE_KIND(JournalRead, 20);
 TROUPE_KIND(JournalEntry, 21);
+TROUPE_KIND(PrefixReport, 30);
+TROUPE_KIND(PrefixRequest, 31);
 #undef TROUPE_KIND
 
 template <class Plain>

@@ -115,6 +115,7 @@ void put(wire::GroupStatus* to, const GroupStatus& from) {
   to->set_prompt_rows(from.prompt_rows);
   to->set_draining(from.draining);
   for (uint64_t count : from.dropped) to->add_dropped(count);
+  to->set_prefix_version(from.prefix_version);
 }
 GroupStatus take(const wire::GroupStatus& from) {
   GroupStatus to;
@@ -141,8 +142,32 @@ GroupStatus take(const wire::GroupStatus& from) {
   to.draining = from.draining();
   const auto drops = std::min(to.dropped.size(), static_cast<size_t>(from.dropped_size()));
   std::copy_n(from.dropped().begin(), drops, to.dropped.begin());
+  to.prefix_version = from.prefix_version();
   return to;
 }
+
+namespace {
+using Marks = google::protobuf::RepeatedField<uint64_t>;
+std::vector<uint64_t> take_marks(const Marks& from) {
+  if (static_cast<size_t>(from.size()) > kPrefixMarksMax) throw BadField{"number of blocks"};
+  return {from.begin(), from.end()};
+}
+}  // namespace
+
+void put(wire::PrefixReport* to, const PrefixReport& from) {
+  to->set_group(from.group.value);
+  to->set_version(from.version);
+  to->set_whole(from.whole);
+  to->mutable_added()->Add(from.added.begin(), from.added.end());
+  to->mutable_evicted()->Add(from.evicted.begin(), from.evicted.end());
+}
+PrefixReport take(const wire::PrefixReport& from) {
+  return {GroupId(from.group()), from.version(), from.whole(), take_marks(from.added()),
+          take_marks(from.evicted())};
+}
+
+void put(wire::PrefixRequest* to, const PrefixRequest& from) { to->set_group(from.group.value); }
+PrefixRequest take(const wire::PrefixRequest& from) { return {GroupId(from.group())}; }
 
 void put(wire::BundleRequest* to, const BundleRequest& from) {
   to->set_group(from.group.value);

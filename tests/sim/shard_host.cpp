@@ -163,12 +163,17 @@ void ShardHost::finish_oldest() {
 }
 
 void ShardHost::report() {
+  const auto prefixes = batcher->take_prefix_report();
   const GroupStatus status = batcher->status(world.now());
   for (auto& [id, link] : routers) {
     auto router = std::static_pointer_cast<RouterHost>(link->ends[0].process);
-    world.send(link, *this, [router, g = spec.group, i = incarnation, status] {
-      router->input(router_in::FromGroup{g, i, status});
-    });
+    const auto tell = [&](const auto& message) {
+      world.send(link, *this, [router, g = spec.group, i = incarnation, message] {
+        router->input(router_in::FromGroup{g, i, message});
+      });
+    };
+    if (prefixes && !world.chance(world.faults.drop)) tell(*prefixes);
+    tell(status);
   }
   world.post(shared_from_this(), 2 * kBeatInterval, [this] { report(); });
 }

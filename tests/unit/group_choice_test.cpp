@@ -16,12 +16,6 @@ GroupCandidate candidate(uint32_t id, int64_t cached, int64_t queued, int32_t se
   return c;
 }
 
-std::vector<TokenId> prompt_of(int first, size_t n) {
-  std::vector<TokenId> prompt;
-  for (size_t i = 0; i < n; ++i) prompt.emplace_back(first + static_cast<int>(i));
-  return prompt;
-}
-
 TEST_CASE("group choice: the least work, counting what is cached and what is queued") {
   std::vector<GroupCandidate> candidates{candidate(1, 0, 100, 0), candidate(2, 0, 50, 0)};
   CHECK(choose_group(candidates, 1'000) == GroupId(2));
@@ -41,30 +35,6 @@ TEST_CASE("group choice: ties go to the lowest id, slow and just failed groups c
   CHECK(choose_group(candidates, 10) == GroupId(1));
   candidates.pop_back();
   CHECK(choose_group(candidates, 10) == GroupId(2));
-}
-
-TEST_CASE("prefix affinity: remembers whole blocks of a prompt, per group and tenant") {
-  PrefixAffinity affinity;
-  const auto prompt = prompt_of(100, 40);
-  affinity.remember(GroupId(1), {}, prompt);
-  CHECK(affinity.cached_tokens(GroupId(1), {}, prompt) == 32);
-  CHECK(affinity.cached_tokens(GroupId(2), {}, prompt) == 0);
-  CHECK(affinity.cached_tokens(GroupId(1), Salt{1}, prompt) == 0);
-  auto shared = prompt_of(100, 100);
-  shared[20] = TokenId(5);
-  CHECK(affinity.cached_tokens(GroupId(1), {}, shared) == 16);
-  CHECK(affinity.cached_tokens(GroupId(1), {}, prompt_of(100, 15)) == 0);
-  affinity.forget(GroupId(1));
-  CHECK(affinity.cached_tokens(GroupId(1), {}, prompt) == 0);
-}
-
-TEST_CASE("prefix affinity: bounded, the oldest go first") {
-  PrefixAffinity affinity(8);
-  for (int i = 0; i < 100; ++i) affinity.remember(GroupId(1), {}, prompt_of(1'000 * i, 32));
-  CHECK(affinity.entries(GroupId(1)) == 8);
-  CHECK(affinity.cached_tokens(GroupId(1), {}, prompt_of(99'000, 32)) == 32);
-  CHECK(affinity.cached_tokens(GroupId(1), {}, prompt_of(96'000, 32)) == 32);
-  CHECK(affinity.cached_tokens(GroupId(1), {}, prompt_of(95'000, 32)) == 0);
 }
 
 TEST_CASE("group table: a lower version of the routing table is stale") {

@@ -217,6 +217,7 @@ class RouterWorld {
   std::map<uint64_t, Seen> seen;
   std::vector<Sent> sent;
   std::vector<SentCancel> cancels;
+  std::vector<GroupId> prefix_requests;
   std::vector<JournalAppend> journal;
   std::vector<router_out::CacheLookup> lookups;
   std::vector<router_out::CacheStore> stores;
@@ -228,8 +229,10 @@ class RouterWorld {
   void on(router_out::ToGroup& e) {
     if (auto* enqueue = std::get_if<Enqueue>(&e.message))
       sent.push_back({e.group, e.incarnation, std::move(*enqueue)});
+    else if (auto* cancel = std::get_if<Cancel>(&e.message))
+      cancels.push_back({e.group, *cancel});
     else
-      cancels.push_back({e.group, std::get<Cancel>(e.message)});
+      prefix_requests.push_back(std::get<PrefixRequest>(e.message).group);
   }
   void on(router_out::Deliver& e) {
     Seen& s = seen[e.id.low];

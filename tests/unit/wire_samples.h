@@ -25,9 +25,9 @@ inline std::vector<Message> wire_samples() {
   enqueue.trace.trace.fill(3);
   enqueue.trace.span.fill(4);
   const Error error{ErrorCode::too_large, "prompt of 9 tokens; use at most 8", "messages"};
-  GroupStatus status{GroupId(1), Generation(4), 99,  5ms,  1ms,         250ms, 3,   16,
-                     4096,       100,           256, 50,   2,           1000,  640, 50,
-                     20,         {1, 2, 3, 4},  96,  true, {5, 6, 7, 8}};
+  GroupStatus status{
+      GroupId(1), Generation(4), 99,  5ms, 1ms, 250ms,        3,  16,   4096,         100, 256, 50,
+      2,          1000,          640, 50,  20,  {1, 2, 3, 4}, 96, true, {5, 6, 7, 8}, 12};
   JournalOpen open{key.id,   OwnerEpoch(1), "smollm2",       tokens, 2,   64,
                    sampling, {TokenId(2)},  {"\n\n", "END"}, 10s,    salt};
   return {
@@ -76,6 +76,8 @@ inline std::vector<Message> wire_samples() {
       JournalAck{Incarnation(12), 3},
       JournalRead{key.id},
       JournalEntry{key.id, true, open, {tokens, {}}},
+      PrefixReport{GroupId(1), 12, true, {0xffffffffffffffffu, 1}, {7}},
+      PrefixRequest{GroupId(1)},
   };
 }
 
