@@ -57,14 +57,14 @@ void protect_memory() {
 }
 
 void run_shard(caf::actor_system& system, const caf::actor& middleman, const caf::actor& node,
-               const ChildStart& start) {
+               const ChildStart& start, std::shared_ptr<RankMemory> memory) {
   ShardActorConfig config;
   config.start = start;
   config.node = node;
   config.publish = [&system, middleman, path = start.own_socket](const caf::actor& batcher) {
     return publish_unix(system, middleman, batcher, path);
   };
-  config.lane = std::make_shared<DeviceLane>();
+  config.lane = std::make_shared<DeviceLane>(std::move(memory));
   config.exit = &leave;
   // Detached: publishing blocks for a moment.
   system.spawn<ShardActor, caf::detached>(std::move(config));
@@ -115,9 +115,10 @@ int run_child(int lifeline) {
   std::unique_ptr<Bridge> bridge;
   std::unique_ptr<ActorSink> sink;
   std::unique_ptr<Link> link;
+  const auto memory = std::make_shared<RankMemory>();
   const int listener = packet->descriptors.empty() ? -1 : packet->descriptors.front();
   if (start->role == Role::shard) {
-    run_shard(system, middleman, *node, *start);
+    run_shard(system, middleman, *node, *start, memory);
   } else if (start->role == Role::link) {
     auto started = run_link(system, *node, *start, listener);
     if (!started) {
@@ -161,14 +162,18 @@ int run_child(int lifeline) {
     bridge = std::move(*started);
     caf::anon_send(router, local(BridgeUp{bridge.get()}));
   }
-  ChildLifeline beats(
-      lifeline, start->incarnation, [&] { end.end(); },
-      [&] {
-        if (!bridge && !link) return;
-        auto reloaded = bridge ? bridge->reload() : link->reload();
-        log_event(reloaded ? LogLevel::info : LogLevel::error,
-                  reloaded ? "keys and certificate read again" : reloaded.error().message);
-      });
+  LifelineEvents events;
+  events.end = [&] { end.end(); };
+  events.reload = [&] {
+    if (!bridge && !link) return;
+    auto reloaded = bridge ? bridge->reload() : link->reload();
+    log_event(reloaded ? LogLevel::info : LogLevel::error,
+              reloaded ? "keys and certificate read again" : reloaded.error().message);
+  };
+  events.memory = [&](GroupId group, Generation generation, FileDescriptor shared) {
+    memory->put(group, generation, std::move(shared));
+  };
+  ChildLifeline beats(lifeline, start->incarnation, std::move(events));
   end.wait();
   // After a drain there are none; a node that was told to end at once does not wait for them.
   if (bridge)

@@ -11,9 +11,12 @@
 #include "config/limits.h"
 #include "model/backends.h"
 #include "model/files/model_files.h"
+#include "model/follower.h"
 #include "model/oracle/oracle_partition.h"
 #include "model/oracle/oracle_reference.h"
+#include "model/rank_weights.h"
 #include "model/tokenizer.h"
+#include "net/shm_collective.h"
 
 namespace troupe {
 
@@ -38,7 +41,8 @@ MachineFacts machine_facts() {
   return facts;
 }
 
-DeviceLane::DeviceLane() : thread_([this] { loop(); }) {}
+DeviceLane::DeviceLane(std::shared_ptr<RankMemory> memory)
+    : memory_(std::move(memory)), thread_([this] { loop(); }) {}
 
 DeviceLane::~DeviceLane() {
   abort();
@@ -59,6 +63,11 @@ void DeviceLane::run(std::shared_ptr<const StepPlan> plan, Duration timeout,
   post(RunJob{std::move(plan), timeout, std::move(done)});
 }
 
+void DeviceLane::follow(Duration idle, std::function<void()> stepped,
+                        std::function<void(Error)> ended) {
+  post(FollowJob{idle, std::move(stepped), std::move(ended)});
+}
+
 void DeviceLane::post(Job job) {
   {
     std::lock_guard lock(mutex_);
@@ -71,6 +80,8 @@ void DeviceLane::post(Job job) {
 void DeviceLane::abort() noexcept {
   std::lock_guard lock(mutex_);
   aborted_ = true;
+  memory_->end();
+  if (collective_) collective_->abort(generation_);
   if (partition_) partition_->abort();
 }
 
@@ -89,10 +100,54 @@ void DeviceLane::loop() {
       load->done(load_now(load->order));
     else if (auto* run = std::get_if<RunJob>(&job))
       run->done(run_now(*run));
+    else if (auto* follow = std::get_if<FollowJob>(&job))
+      follow->ended(follow_steps(*partition_, follow->idle, follow->stepped));
   }
 }
 
+Result<void> DeviceLane::meet(const LoadOrder& order) {
+  if (order.tensor_parallel * order.pipeline_parallel == 1) return {};
+  auto map =
+      memory_->take(order.group, order.generation, scaled(kRankMemoryWait, order.timing_scale));
+  if (!map) return std::unexpected(map.error());
+  auto made = make_shm_collective(std::move(*map), order.rank);
+  if (!made) return std::unexpected(made.error());
+  std::lock_guard lock(mutex_);
+  collective_ = std::move(*made);
+  generation_ = order.generation.value;
+  if (aborted_) collective_->abort(generation_);
+  return {};
+}
+
+Result<LoadPlan> DeviceLane::plan_together(const LoadOrder& order, const ModelSpec& spec,
+                                           const std::string& backend, const WeightSource& weights,
+                                           const PartitionPlan& partitions) {
+  MemoryNeeds own, host;
+  for (size_t rank = 0; rank < partitions.ranks.size(); ++rank) {
+    const RankPlan& share = partitions.ranks[rank];
+    const MemoryNeeds needs =
+        needs_of(order, spec, backend, weight_bytes(weights, spec, share), share);
+    host += needs;
+    if (static_cast<int32_t>(rank) == order.rank) own = needs;
+  }
+  auto plan = plan_load(order, spec, backend, own, host, machine_facts());
+  if (!plan || !collective_) return plan;
+  // The first call of all: ranks wait here for the one that opens its file last.
+  const LoadOffer offer = offer_of(*plan);
+  std::vector<LoadOffer> offers(partitions.ranks.size());
+  const std::vector<size_t> counts(offers.size(), sizeof offer);
+  const CallTag tag{
+      .generation = generation_,
+      .deadline = std::min(scaled(kLoadTimeout, order.timing_scale), kCollectiveDeadlineMax)};
+  if (auto all = collective_->all_gather_v(std::as_bytes(std::span(&offer, 1)),
+                                           std::as_writable_bytes(std::span(offers)), counts, tag);
+      !all)
+    return std::unexpected(all.error());
+  return agree(order, spec, std::move(*plan), offers);
+}
+
 Result<LoadedModel> DeviceLane::load_now(const LoadOrder& order) {
+  if (auto met = meet(order); !met) return std::unexpected(met.error());
   const std::string backend = resolve_backend(order.backend);
   LoadedModel loaded;
   std::shared_ptr<const WeightSource> weights;
@@ -108,14 +163,16 @@ Result<LoadedModel> DeviceLane::load_now(const LoadOrder& order) {
     loaded.bundle = std::move(opened->bundle);
     weights = std::move(opened->weights);
   }
-  auto plan =
-      plan_load(order, loaded.bundle.spec, weight_bytes(*weights, loaded.bundle.spec.n_layers),
-                backend, machine_facts());
+  auto partitions =
+      backend == "oracle"
+          ? oracle_plan(order.tensor_parallel, order.pipeline_parallel)
+          : plan_partitions(loaded.bundle.spec, order.tensor_parallel, order.pipeline_parallel);
+  if (!partitions) return std::unexpected(partitions.error());
+  auto plan = plan_together(order, loaded.bundle.spec, backend, *weights, *partitions);
   if (!plan) return std::unexpected(plan.error());
   loaded.plan = *plan;
-  auto partitions =
-      plan_partitions(loaded.bundle.spec, order.tensor_parallel, order.pipeline_parallel);
-  if (!partitions) return std::unexpected(partitions.error());
+  loaded.plan.budget.host = collective_.get();
+  loaded.plan.budget.generation = order.generation.value;
   BackendOptions options;
   options.oracle_step = order.oracle_step;
   auto made = make_partition(backend, options);

@@ -10,6 +10,7 @@
 #include <thread>
 #include <variant>
 
+#include "actors/rank_memory.h"
 #include "cluster/batcher.h"
 #include "cluster/load_plan.h"
 #include "cluster/messages.h"
@@ -34,7 +35,12 @@ class Lane {
   /// `timeout` counts from when this one may start. Answers through `done`: StepDone or StepFailed.
   virtual void run(std::shared_ptr<const StepPlan> plan, Duration timeout,
                    std::function<void(BatcherInput)> done) = 0;
-  /// A run in progress fails soon; later ones fail at once.
+  /// Ranks other than 0, once after load(), in place of run(): takes part in the group's steps,
+  /// waiting up to `idle` for each. `stepped` after each of them (the lane's thread); `ended` once,
+  /// with why there are no more.
+  virtual void follow(Duration idle, std::function<void()> stepped,
+                      std::function<void(Error)> ended) = 0;
+  /// A load, run or follow in progress fails soon; later ones fail at once.
   virtual void abort() noexcept = 0;
 };
 
@@ -42,11 +48,14 @@ class Lane {
 /// instead.
 class DeviceLane final : public Lane {
  public:
-  DeviceLane();
+  /// `memory`: where what the ranks share arrives.
+  explicit DeviceLane(std::shared_ptr<RankMemory> memory);
   ~DeviceLane() override;
   void load(LoadOrder order, std::function<void(Result<LoadedModel>)> done) override;
   void run(std::shared_ptr<const StepPlan> plan, Duration timeout,
            std::function<void(BatcherInput)> done) override;
+  void follow(Duration idle, std::function<void()> stepped,
+              std::function<void(Error)> ended) override;
   void abort() noexcept override;
 
  private:
@@ -59,12 +68,23 @@ class DeviceLane final : public Lane {
     Duration timeout;
     std::function<void(BatcherInput)> done;
   };
-  using Job = std::variant<std::monostate, LoadJob, RunJob>;
+  struct FollowJob {
+    Duration idle{};
+    std::function<void()> stepped;
+    std::function<void(Error)> ended;
+  };
+  using Job = std::variant<std::monostate, LoadJob, RunJob, FollowJob>;
   /// Those that wait: a plan may wait while another one runs.
   static constexpr size_t kWaitingMax = kPlansInFlightMax;
   void post(Job job);
   void loop();
   Result<LoadedModel> load_now(const LoadOrder& order);
+  /// The group's other ranks; does nothing in a group of one.
+  Result<void> meet(const LoadOrder& order);
+  /// Sizes that all ranks of the group agree on.
+  Result<LoadPlan> plan_together(const LoadOrder& order, const ModelSpec& spec,
+                                 const std::string& backend, const WeightSource& weights,
+                                 const PartitionPlan& partitions);
   BatcherInput run_now(const RunJob& job);
 
   std::mutex mutex_;
@@ -73,7 +93,11 @@ class DeviceLane final : public Lane {
   size_t waiting_count_ = 0;              ///< guarded
   bool stopping_ = false;                 ///< guarded
   bool aborted_ = false;                  ///< guarded
-  std::unique_ptr<Partition> partition_;  ///< made by the lane thread; guarded while it is made
+  const std::shared_ptr<RankMemory> memory_;
+  // Made by the lane thread, guarded while they are made; the partition uses the collective.
+  std::unique_ptr<Collective> collective_;
+  uint32_t generation_ = 0;
+  std::unique_ptr<Partition> partition_;
   std::thread thread_;
 };
 

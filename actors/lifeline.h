@@ -1,6 +1,7 @@
 // The socketpair between a node and each of its processes: start packet with descriptors, beats
-// upward, and the end of life. If the node dies the child reads end-of-file and exits; if the child
-// dies the node reads it too. SOCK_SEQPACKET: packets stay whole.
+// upward, the memory that ranks share, and the end of life. If the node dies the child reads
+// end-of-file and exits; if the child dies the node reads it too. SOCK_SEQPACKET: packets stay
+// whole.
 #pragma once
 
 #include <atomic>
@@ -13,6 +14,7 @@
 
 #include "config/ids.h"
 #include "config/result.h"
+#include "net/file_descriptor.h"
 
 namespace troupe {
 
@@ -26,6 +28,15 @@ struct Beat {
   int64_t loop_lag_ns = 0;  ///< how late the beat thread itself ran
 };
 
+/// Goes down with the descriptor of the memory that the ranks of one generation share: a rank's
+/// process is older than its generation. As it lies in memory.
+struct MemoryNote {
+  static constexpr uint32_t kMagic = 0x796d656d;
+  uint32_t magic = kMagic;
+  uint32_t group = 0, generation = 0;
+  uint32_t reserved = 0;
+};
+
 struct LifelinePair {
   int node_end = -1, child_end = -1;
 };
@@ -36,6 +47,8 @@ bool send_start(int fd, std::span<const uint8_t> packet, std::span<const int> de
 /// Node's side: asks the child to end, or to read its key files again.
 void send_end(int fd);
 void send_reload(int fd);
+/// Node's side: false if the child is gone or does not read.
+bool send_memory(int fd, GroupId group, Generation generation, int descriptor);
 
 struct StartPacket {
   std::vector<uint8_t> bytes;
@@ -44,22 +57,28 @@ struct StartPacket {
 /// Child's side; blocks for at most 10 s.
 Result<StartPacket> receive_start(int fd);
 
-/// Child's side, after receive_start: beats, and waits for the end. One thread. `on_end` is called
-/// from it once when the node asks; end-of-file means that the node is gone: the process exits at
-/// once (_exit(0)).
+/// What the node asks of a child; called on the lifeline's thread, each may be null.
+struct LifelineEvents {
+  std::function<void()> end;  ///< once
+  std::function<void()> reload;
+  std::function<void(GroupId, Generation, FileDescriptor)> memory;
+};
+
+/// Child's side, after receive_start: beats, and waits for the end. One thread. End-of-file means
+/// that the node is gone: the process exits at once (_exit(0)).
 class ChildLifeline {
  public:
-  ChildLifeline(int fd, Incarnation incarnation, std::function<void()> on_end,
-                std::function<void()> on_reload);
+  ChildLifeline(int fd, Incarnation incarnation, LifelineEvents events);
   ~ChildLifeline();
   ChildLifeline(const ChildLifeline&) = delete;
   ChildLifeline& operator=(const ChildLifeline&) = delete;
 
  private:
   void run();
+  void read();
   int fd_, wake_;
   Incarnation incarnation_;
-  std::function<void()> on_end_, on_reload_;
+  LifelineEvents events_;
   std::thread thread_;
 };
 

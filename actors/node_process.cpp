@@ -109,6 +109,18 @@ Result<void> add_link(const NodeOptions& options, const StateDir& state, const C
   return {};
 }
 
+/// Ranks meet in shared memory, which ends at the host.
+Result<void> check_one_node(const GroupPlacement& group) {
+  const std::set<std::string> nodes(group.rank_nodes.begin(), group.rank_nodes.end());
+  if (nodes.size() == 1) return {};
+  return fail(ErrorCode::unsupported,
+              fmt::format("model {}: the {} ranks of group {} do not fit on one node, and a group "
+                          "over several nodes is not served; give one node that many free devices "
+                          "or ask for fewer ranks",
+                          group.model, group.rank_nodes.size(), group.index),
+              "models");
+}
+
 /// Which processes this node runs, and what each is told.
 Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
                        std::vector<Listener>& listeners) {
@@ -129,6 +141,7 @@ Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
   if (!placed) return std::unexpected(placed.error());
   for (const GroupPlacement& group : *placed) {
     if (group.rank_nodes.front() != options.node) continue;
+    if (auto fits = check_one_node(group); !fits) return std::unexpected(fits.error());
     const ModelConfig& model =
         *std::find_if(config.models.begin(), config.models.end(),
                       [&](const ModelConfig& m) { return m.name == group.model; });
@@ -282,6 +295,7 @@ Result<void> run_node(NodeOptions options) {
   setup.descriptors = plan->descriptors;
   setup.spawn = [&](SpawnCommand command) { spawner.spawn(std::move(command)); };
   setup.end = [&](EndCommand command) { spawner.end(std::move(command)); };
+  setup.share = [&](ShareCommand command) { spawner.share(std::move(command)); };
   setup.draw_incarnation = &draw_incarnation;
   setup.tree = tree;
   setup.serving = [&, said = std::set<std::string>()](const std::string& router) mutable {

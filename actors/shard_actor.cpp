@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "actors/clock.h"
 #include "actors/log.h"
 #include "actors/node_link.h"
 
@@ -28,21 +29,17 @@ caf::behavior ShardActor::make_behavior() {
   return {
       [this](const WireBytes& bytes) { on_bytes(bytes); },
       [this](Local<Result<LoadedModel>>& loaded) { on_loaded(std::move(*loaded.value)); },
-      [this](Local<StepFault>& fault) { to_node(std::move(*fault.value)); },
+      [this](Local<StepFault>& fault) {
+        to_node(std::move(*fault.value));
+        // The batcher of rank 0 has still to tell its routers; the node ends that process.
+        if (order_->rank > 0) delayed_send(this, kLastWords, leave_atom::value, 70);
+      },
       [this](Local<BatcherReport>& batcher) {
         report_.actors = {batcher.value->actor};
         report_.groups = {batcher.value->status};
       },
       [this](second_atom) {
-        ProcessReport report = report_;
-        report.process = setup_.start.process;
-        report.incarnation = setup_.start.incarnation;
-        report.describe = describe_;
-        ActorReport own{setup_.start.process, Role::shard,        0, "",
-                        mailbox().size(),     second_.lateness(), {}};
-        if (!report.groups.empty()) own.last_step_age = report.groups.front().last_step_age;
-        report.actors.push_back(std::move(own));
-        to_node(std::move(report));
+        send_report();
         second_.arm();
       },
       [this](leave_atom, int code) { setup_.exit(code); },
@@ -94,8 +91,25 @@ void ShardActor::on_loaded(Result<LoadedModel> loaded) {
     refuse(loaded.error());
     return;
   }
-  const LoadPlan& plan = loaded->plan;
   describe_ = loaded->capabilities.describe;
+  if (order_->rank == 0)
+    if (auto started = start_batcher(*loaded); !started) {
+      refuse(started.error());
+      return;
+    }
+  report.ok = true;
+  report.weights_id = loaded->bundle.manifest.weights_id;
+  report.numerics_id = loaded->capabilities.numerics_id;
+  report.context = loaded->plan.budget.context;
+  report.kv_blocks = loaded->plan.budget.kv_blocks;
+  report.describe = describe_;
+  log_event(LogLevel::info, "model loaded", {{"model", order_->model}, {"how", describe_}});
+  to_node(std::move(report));
+  if (order_->rank > 0) follow();
+}
+
+Result<void> ShardActor::start_batcher(const LoadedModel& loaded) {
+  const LoadPlan& plan = loaded.plan;
   BatcherActorConfig config;
   config.cluster = setup_.start.cluster;
   config.build = setup_.start.build;
@@ -108,31 +122,45 @@ void ShardActor::on_loaded(Result<LoadedModel> loaded) {
   m.group = order_->group;
   m.generation = order_->generation;
   m.epoch = setup_.start.incarnation.value;
-  m.weights_id = loaded->bundle.manifest.weights_id;
-  m.numerics_id = loaded->capabilities.numerics_id;
+  m.weights_id = loaded.bundle.manifest.weights_id;
+  m.numerics_id = loaded.capabilities.numerics_id;
   m.kv_blocks = plan.budget.kv_blocks;
   m.max_rows = plan.budget.max_rows;
   m.max_slots = plan.budget.max_slots;
   m.prefill_chunk = plan.prefill_chunk;
   m.context = plan.budget.context;
-  m.vocab = loaded->bundle.spec.vocab;
+  m.vocab = loaded.bundle.spec.vocab;
   m.queue_max = static_cast<int32_t>(order_->queue_max);
   m.canary_interval = plan.canary;
   m.timing_scale = order_->timing_scale;
   m.multi_rank = order_->tensor_parallel * order_->pipeline_parallel > 1;
-  m.bundle = encode_bundle(loaded->bundle);
+  m.bundle = encode_bundle(loaded.bundle);
   batcher_ = home_system().spawn<BatcherActor>(std::move(config));
-  if (auto published = setup_.publish(batcher_); !published) {
-    refuse(published.error());
-    return;
-  }
-  report.ok = true;
-  report.weights_id = m.weights_id;
-  report.numerics_id = m.numerics_id;
-  report.context = m.context;
-  report.kv_blocks = m.kv_blocks;
+  return setup_.publish(batcher_);
+}
+
+void ShardActor::follow() {
+  setup_.lane->follow(
+      scaled(kFollowIdleMax, order_->timing_scale),
+      [at = stepped_at_] { at->store(steady_now().time_since_epoch().count()); },
+      [self = caf::actor_cast<caf::actor>(this), group = order_->group,
+       generation = order_->generation](Error why) {
+        caf::anon_send(self, local(StepFault{group, generation, std::move(why)}));
+      });
+}
+
+void ShardActor::send_report() {
+  ProcessReport report = report_;
+  report.process = setup_.start.process;
+  report.incarnation = setup_.start.incarnation;
   report.describe = describe_;
-  log_event(LogLevel::info, "model loaded", {{"model", order_->model}, {"how", describe_}});
+  ActorReport own{setup_.start.process, Role::shard,        0, "",
+                  mailbox().size(),     second_.lateness(), {}};
+  if (!report.groups.empty())
+    own.last_step_age = report.groups.front().last_step_age;
+  else if (const int64_t at = stepped_at_->load(); at != 0)
+    own.last_step_age = steady_now() - Time(Duration(at));
+  report.actors.push_back(std::move(own));
   to_node(std::move(report));
 }
 

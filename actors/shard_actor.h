@@ -1,7 +1,9 @@
-// Shell of a rank in its own process: obeys the node (load, abort), owns the device lane, and on
-// rank 0 starts the batcher once the model is in memory.
+// Shell of a rank in its own process: obeys the node (load, abort) and owns the device lane. Once
+// the model is in memory, rank 0 starts the batcher; any other rank follows its plans until the
+// generation ends, and its process ends with it.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -34,6 +36,9 @@ class ShardActor : public caf::event_based_actor {
  private:
   void on_bytes(const WireBytes& bytes);
   void on_loaded(Result<LoadedModel> loaded);
+  Result<void> start_batcher(const LoadedModel& loaded);
+  void follow();
+  void send_report();
   void to_node(Message message);
 
   ShardActorConfig setup_;
@@ -41,6 +46,8 @@ class ShardActor : public caf::event_based_actor {
   std::optional<LoadOrder> order_;
   std::string describe_;
   caf::actor batcher_;
+  /// Of a rank that follows: when its last step was done, in nanoseconds; 0: not yet.
+  std::shared_ptr<std::atomic<int64_t>> stepped_at_ = std::make_shared<std::atomic<int64_t>>(0);
   ProcessReport report_;
 };
 

@@ -83,15 +83,11 @@ Spawner::~Spawner() {
   ::close(signals_);
 }
 
-void Spawner::spawn(SpawnCommand command) {
-  std::lock_guard lock(mutex_);
-  TROUPE_CHECK(commands_.size() < kPeersMax, commands_.size());
-  commands_.emplace_back(std::move(command));
-  const uint64_t one = 1;
-  (void)!::write(wake_, &one, sizeof one);
-}
+void Spawner::spawn(SpawnCommand command) { post(std::move(command)); }
+void Spawner::end(EndCommand command) { post(std::move(command)); }
+void Spawner::share(ShareCommand command) { post(std::move(command)); }
 
-void Spawner::end(EndCommand command) {
+void Spawner::post(Command command) {
   std::lock_guard lock(mutex_);
   TROUPE_CHECK(commands_.size() < kPeersMax, commands_.size());
   commands_.emplace_back(std::move(command));
@@ -115,7 +111,7 @@ void Spawner::stop() {
 
 void Spawner::run() {
   for (;;) {
-    std::vector<std::variant<SpawnCommand, EndCommand>> commands;
+    std::vector<Command> commands;
     bool reload = false;
     {
       std::lock_guard lock(mutex_);
@@ -125,9 +121,11 @@ void Spawner::run() {
     }
     if (reload)
       for (auto& [name, child] : children_) send_reload(child.lifeline);
-    for (auto& command : commands) {
+    for (const Command& command : commands) {
       if (auto* spawn = std::get_if<SpawnCommand>(&command))
         start(*spawn);
+      else if (auto* shared = std::get_if<ShareCommand>(&command))
+        handle_share(*shared);
       else
         handle_end(std::get<EndCommand>(command));
     }
@@ -191,6 +189,13 @@ void Spawner::start(const SpawnCommand& command) {
   TROUPE_CHECK(children_.emplace(command.child, child).second, command.child);
   send_start(child.lifeline, command.start_packet, command.descriptors);
   events_.spawned(command.child, command.incarnation, pid);
+}
+
+void Spawner::handle_share(const ShareCommand& command) {
+  auto at = children_.find(command.child);
+  if (at == children_.end() || at->second.incarnation != command.incarnation) return;
+  // A rank that can't be told waits for it in vain, and says so.
+  send_memory(at->second.lifeline, command.group, command.generation, command.memory.get());
 }
 
 void Spawner::handle_end(const EndCommand& command) {

@@ -32,6 +32,15 @@ struct EndCommand {
   Duration grace{};
 };
 
+/// For a rank: the memory that its generation shares.
+struct ShareCommand {
+  std::string child;
+  Incarnation incarnation;
+  GroupId group;
+  Generation generation;
+  FileDescriptor memory;
+};
+
 /// What happens to children, told on the main thread; must not block.
 struct SpawnerEvents {
   std::function<void(const std::string& child, Incarnation, int64_t pid)> spawned;
@@ -51,6 +60,7 @@ class Spawner {
   // Any thread:
   void spawn(SpawnCommand command);
   void end(EndCommand command);
+  void share(ShareCommand command);
   void reload_all();  ///< children read their key files again
   void stop();        ///< run() returns
 
@@ -63,7 +73,10 @@ class Spawner {
     int pid = 0, pidfd = -1, lifeline = -1;
     std::optional<Time> kill_at;
   };
+  using Command = std::variant<SpawnCommand, EndCommand, ShareCommand>;
+  void post(Command command);
   void start(const SpawnCommand& command);
+  void handle_share(const ShareCommand& command);
   void handle_end(const EndCommand& command);
   void reap(std::map<std::string, Child>::iterator at);
   void read_lifeline(const std::string& name, Child& child);
@@ -71,7 +84,7 @@ class Spawner {
   SpawnerEvents events_;
   int image_ = -1, wake_ = -1, signals_ = -1;
   std::mutex mutex_;  ///< guards commands_, stopping_ and reload_
-  std::vector<std::variant<SpawnCommand, EndCommand>> commands_;
+  std::vector<Command> commands_;
   bool stopping_ = false, reload_ = false;
   std::map<std::string, Child> children_;  ///< main thread only
 };

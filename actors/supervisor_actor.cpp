@@ -1,9 +1,11 @@
 #include "actors/supervisor_actor.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "actors/log.h"
+#include "net/shm_collective.h"
 
 namespace troupe {
 
@@ -116,6 +118,10 @@ void SupervisorActor::perform(NodeEffect& effect) {
         send(link.peer, wire(setup_.machine.incarnation, std::move(to->message)));
         break;
       }
+  } else if (auto* ranks = std::get_if<node_out::Share>(&effect)) {
+    share(*ranks);
+  } else if (auto* over = std::get_if<node_out::Unshare>(&effect)) {
+    unshare(*over);
   } else if (auto* watch = std::get_if<node_out::Watch>(&effect)) {
     watched_[watch->child] = watch->incarnation;
     send(health_,
@@ -132,6 +138,38 @@ void SupervisorActor::perform(NodeEffect& effect) {
   } else {
     setup_.stopped();
   }
+}
+
+void SupervisorActor::share(const node_out::Share& share) {
+  const auto fail = [&](Error error) {
+    // After the effects of this step: it is the answer to one of them.
+    caf::anon_send(
+        caf::actor_cast<caf::actor>(this),
+        local(NodeInput(node_in::ShareFailed{share.group, share.generation, std::move(error)})));
+  };
+  auto made = ShmMap::create(static_cast<int>(share.ranks.size()), share.generation.value);
+  if (!made) {
+    fail(made.error());
+    return;
+  }
+  shared_[share.group] = *made;
+  for (const node_out::Share::Rank& rank : share.ranks) {
+    FileDescriptor memory(::fcntl((*made)->descriptor(), F_DUPFD_CLOEXEC, 0));
+    if (!memory) {
+      fail({ErrorCode::unavailable,
+            "no descriptor is left for the memory that ranks share; allow the node more of them",
+            {}});
+      return;
+    }
+    setup_.share({rank.child, rank.incarnation, share.group, share.generation, std::move(memory)});
+  }
+}
+
+void SupervisorActor::unshare(const node_out::Unshare& over) {
+  auto at = shared_.find(over.group);
+  if (at == shared_.end()) return;  // it could not be made
+  set_abort(*at->second, over.generation.value);
+  shared_.erase(at);
 }
 
 void SupervisorActor::publish_tree() {

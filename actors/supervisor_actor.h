@@ -14,6 +14,7 @@
 #include "actors/spawner.h"
 #include "cluster/node_supervisor.h"
 #include "net/child_start.h"
+#include "net/shm_map.h"
 #include "net/status_json.h"
 
 namespace troupe {
@@ -43,6 +44,7 @@ struct SupervisorActorConfig {
   std::map<std::string, std::vector<int>> descriptors;
   std::function<void(SpawnCommand)> spawn;
   std::function<void(EndCommand)> end;
+  std::function<void(ShareCommand)> share;
   std::function<Incarnation()> draw_incarnation;
   std::shared_ptr<SharedTree> tree;
   std::function<void(const std::string& router)> serving;  ///< a router can answer
@@ -69,6 +71,8 @@ class SupervisorActor : public caf::event_based_actor {
   void on_bytes(const WireBytes& bytes);
   void feed(const NodeInput& input);
   void perform(NodeEffect& effect);
+  void share(const node_out::Share& share);
+  void unshare(const node_out::Unshare& over);
   void start_health();
   void publish_tree();
 
@@ -82,6 +86,7 @@ class SupervisorActor : public caf::event_based_actor {
   ActorReport health_report_;
   std::deque<Time> health_deaths_;
   std::map<caf::actor_addr, Link> links_;
+  std::map<GroupId, std::shared_ptr<ShmMap>> shared_;  ///< of the generations that run
 };
 
 }  // namespace troupe

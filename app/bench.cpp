@@ -109,8 +109,11 @@ Result<BenchModel> load(const BenchFlags& f) {
     m.spec = opened->bundle.spec;
     m.weights = std::move(opened->weights);
   }
-  auto plan = plan_load(order_for(f, m.name), m.spec, weight_bytes(*m.weights, m.spec.n_layers),
-                        m.backend, machine_facts());
+  const LoadOrder order = order_for(f, m.name);
+  const MemoryNeeds needs =
+      needs_of(order, m.spec, m.backend, weight_bytes(*m.weights, m.spec.n_layers),
+               whole_model(m.spec).ranks.front());
+  auto plan = plan_load(order, m.spec, m.backend, needs, needs, machine_facts());
   if (!plan) return std::unexpected(plan.error());
   m.plan = *plan;
   const int32_t longest = std::max(f.prefill_tokens, f.prompt_tokens + f.generate);

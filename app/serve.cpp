@@ -23,7 +23,8 @@ struct ServeFlags {
                            redis, kv_memory, isa = "auto", kv_dtype = "f16", oracle_step;
   std::string log = "text";
   uint16_t port = 8080;
-  int32_t groups = 1, threads = 0, context = 0, max_batch_tokens = 0;
+  int32_t groups = 1, tensor_parallel = 1, pipeline_parallel = 1, threads = 0, context = 0,
+          max_batch_tokens = 0;
   double timing_scale = 1;
   bool insecure_http = false;
 };
@@ -43,14 +44,17 @@ std::string config_text(const ServeFlags& f, uint16_t port) {
   const std::string host = f.host.find(':') == std::string::npos ? f.host : "[" + f.host + "]";
   std::string out =
       fmt::format("cluster: serve-{}\nnodes: [{{name: n1, host: 127.0.0.1, devices: [", port);
-  for (int32_t i = 0; i < f.groups; ++i) out += fmt::format("{}cpu:{}", i ? ", " : "", i);
+  const int32_t ranks = f.groups * f.tensor_parallel * f.pipeline_parallel;
+  for (int32_t i = 0; i < ranks; ++i) out += fmt::format("{}cpu:{}", i ? ", " : "", i);
   out +=
       fmt::format("], seed: true}}]\nrouters:\n  - node: n1\n    http: {}\n    insecure_http: {}\n",
                   quoted(fmt::format("{}:{}", host, port)), f.insecure_http);
   if (!f.tls_cert.empty() || !f.tls_key.empty())
     out += fmt::format("    tls: {{cert: {}, key: {}}}\n", quoted(f.tls_cert), quoted(f.tls_key));
-  out += fmt::format("models:\n  - name: {}\n    backend: {}\n    groups: {}\n", quoted(name),
-                     quoted(f.backend), f.groups);
+  out += fmt::format(
+      "models:\n  - name: {}\n    backend: {}\n    groups: {}\n    tensor_parallel: {}\n"
+      "    pipeline_parallel: {}\n",
+      quoted(name), quoted(f.backend), f.groups, f.tensor_parallel, f.pipeline_parallel);
   if (!f.model.empty()) out += fmt::format("    source: {}\n", quoted(f.model));
   if (f.threads) out += fmt::format("    threads: {}\n", f.threads);
   if (f.context) out += fmt::format("    ctx: {}\n", f.context);
@@ -71,9 +75,14 @@ Error in_words_of_flags(Error error) {
   const std::string key = error.param.substr(error.param.rfind('.') + 1);
   const size_t at = error.message.find(error.param + ": ");
   if (key.empty() || !error.param.starts_with("models[") || at == std::string::npos) return error;
+  const std::string expected = error.message.substr(at + error.param.size() + 2);
+  if (key == error.param) {  // the flags do not fit each other
+    error.message = expected;
+    return error;
+  }
   std::string flag = key;
   std::replace(flag.begin(), flag.end(), '_', '-');
-  error.message = fmt::format("--{}: {}", flag, error.message.substr(at + error.param.size() + 2));
+  error.message = fmt::format("--{}: {}", flag, expected);
   return error;
 }
 
@@ -118,7 +127,7 @@ void add_serve(CLI::App& app, Command& chosen) {
   c->add_option("--backend", flags->backend, "auto, native, torch or oracle (no model; for tests)")
       ->capture_default_str()
       ->check(one_of({"auto", "native", "torch", "oracle"}));
-  c->add_option("--threads", flags->threads, "Threads of a rank (default: cores / groups)")
+  c->add_option("--threads", flags->threads, "Threads of a rank (default: cores / ranks)")
       ->check(CLI::Range(1, 1024));
   c->add_option("--ctx", flags->context, "Positions a sequence may reach (default: the model's)");
   c->add_option("--kv-memory", flags->kv_memory,
@@ -136,6 +145,14 @@ void add_serve(CLI::App& app, Command& chosen) {
   c->add_option("--groups", flags->groups, "Copies of the model")
       ->capture_default_str()
       ->check(CLI::Range(1, 64));
+  c->add_option("--tensor-parallel", flags->tensor_parallel,
+                "Processes that share each layer of a copy (not torch)")
+      ->capture_default_str()
+      ->check(CLI::Range(1, kCollectiveRanksMax));
+  c->add_option("--pipeline-parallel", flags->pipeline_parallel,
+                "Stages of a copy, each some of the layers (not torch)")
+      ->capture_default_str()
+      ->check(CLI::Range(1, kCollectiveRanksMax));
   c->add_option("--redis", flags->redis,
                 "Second tier of the response cache, as redis://127.0.0.1:6379");
   c->add_option("--api-keys", flags->api_keys,

@@ -33,14 +33,16 @@ const Defaults& defaults_of(const std::string& backend) {
   return backend == "torch" ? kTorch : kNative;
 }
 
-/// Of a block of all layers and heads.
-int64_t kv_block_bytes(const ModelSpec& s, const std::string& backend, KvType type) {
+/// Of a block of the rank's layers and heads.
+int64_t kv_block_bytes(const ModelSpec& s, const std::string& backend, KvType type,
+                       const RankPlan& rank) {
+  if (backend == "oracle") return 0;
   if (backend == "torch") return int64_t{2} * 4 * s.n_layers * s.kv_dim() * kBlockPositions;
   const native::KvLayout layout{
       .format = type == KvType::int8 ? native::KvFormat::int8 : native::KvFormat::f16,
       .head_dim = s.head_dim,
-      .kv_heads = s.n_kv_heads,
-      .layers = s.n_layers};
+      .kv_heads = static_cast<int32_t>(rank.kv_heads.size()),
+      .layers = rank.last_layer - rank.first_layer};
   return layout.block_bytes();
 }
 
@@ -50,17 +52,32 @@ int64_t weights_in_float32(const ModelSpec& s) {
   return 4 * (s.n_layers * layer + int64_t{s.vocab} * s.hidden * (s.tied_embeddings ? 1 : 2));
 }
 
-/// Several ranks need processes that share a data plane, and a shard process has none yet.
-Result<void> check_ranks(const LoadOrder& order) {
+Result<void> check_ranks(const LoadOrder& order, const std::string& backend) {
+  if (backend != "torch") return {};
   for (const auto& [field, value] : {std::pair{"tensor_parallel", order.tensor_parallel},
                                      {"pipeline_parallel", order.pipeline_parallel}})
     if (value != 1)
       return fail(ErrorCode::unsupported,
-                  fmt::format("model {}: {} is {}, but one rank a group is served so far: set it "
-                              "to 1 and use groups instead.",
+                  fmt::format("model {}: {} is {}, but the torch backend runs one rank a group; "
+                              "use backend: native or set it to 1",
                               order.model, field, value),
                   field);
   return {};
+}
+
+/// Sets what follows from the number of KV blocks.
+Result<LoadPlan> with_context(const LoadOrder& order, const ModelSpec& spec, LoadPlan plan) {
+  const int64_t positions = int64_t{plan.budget.kv_blocks - 1} * kBlockPositions;
+  if (order.context > positions)
+    return fail(ErrorCode::too_large,
+                fmt::format("model {}: ctx {} needs more KV than the {} positions there is memory "
+                            "for; ask for more kv_memory "
+                            "or less ctx",
+                            order.model, order.context, positions),
+                "ctx");
+  plan.budget.context = static_cast<int32_t>(
+      std::min<int64_t>(order.context > 0 ? order.context : spec.context, positions));
+  return plan;
 }
 
 }  // namespace
@@ -69,9 +86,16 @@ std::string resolve_backend(const std::string& asked) {
   return asked == "auto" || asked.empty() ? "native" : asked;
 }
 
-Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec, int64_t weight_bytes,
-                           const std::string& backend, const MachineFacts& machine) {
-  if (auto ok = check_ranks(order); !ok) return std::unexpected(ok.error());
+MemoryNeeds needs_of(const LoadOrder& order, const ModelSpec& spec, const std::string& backend,
+                     int64_t file_bytes, const RankPlan& rank) {
+  return {.weights = backend == "torch" ? weights_in_float32(spec) : file_bytes,
+          .kv_block = kv_block_bytes(spec, backend, order.kv_type, rank)};
+}
+
+Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
+                           const std::string& backend, const MemoryNeeds& own,
+                           const MemoryNeeds& host, const MachineFacts& machine) {
+  if (auto ok = check_ranks(order, backend); !ok) return std::unexpected(ok.error());
   const bool oracle = backend == "oracle", torch = backend == "torch";
   const Defaults& d = defaults_of(backend);
   LoadPlan plan;
@@ -90,29 +114,28 @@ Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec, int64_
             "model {}: ctx {} is longer than the model's context of {}; ask for at most that",
             order.model, order.context, spec.context),
         "ctx");
-  const int64_t block_bytes = oracle ? 0 : kv_block_bytes(spec, backend, order.kv_type);
   if (oracle) {
     plan.budget.kv_blocks = order.kv_blocks > 0 ? order.kv_blocks : kOracleBlocks;
   } else {
-    const int64_t weights = torch ? weights_in_float32(spec) : weight_bytes;
-    if (weights > machine.memory_available)
+    if (host.weights > machine.memory_available)
       return fail(ErrorCode::too_large,
                   fmt::format("model {}: its weights need {} MiB{}, {} MiB of memory are "
                               "free; use a smaller model",
-                              order.model, weights / kMiB, torch ? " in float32" : "",
+                              order.model, host.weights / kMiB, torch ? " in float32" : "",
                               machine.memory_available / kMiB),
                   "source");
-    const int64_t room = machine.memory_available - weights;
-    const int64_t asked = order.kv_blocks > 0 ? order.kv_blocks * block_bytes : order.kv_memory;
-    if (asked > room)
+    const int64_t room = machine.memory_available - host.weights;
+    const bool told = order.kv_blocks > 0 || order.kv_memory > 0;
+    const int64_t asked = order.kv_blocks > 0 ? order.kv_blocks : order.kv_memory / own.kv_block;
+    if (asked > room / host.kv_block)
       return fail(ErrorCode::too_large,
                   fmt::format("model {}: kv_memory asks for {} MiB, {} MiB of memory are free "
                               "beside the weights; ask for less",
-                              order.model, asked / kMiB, room / kMiB),
+                              order.model, asked * host.kv_block / kMiB, room / kMiB),
                   "kv_memory");
-    const int64_t wanted = asked > 0 ? asked : std::min(d.kv_memory, room / 4);
-    plan.budget.kv_blocks =
-        static_cast<int32_t>(std::clamp<int64_t>(wanted / block_bytes, 0, 1 << 24));
+    const int64_t blocks =
+        told ? asked : std::min(d.kv_memory / own.kv_block, room / 4 / host.kv_block);
+    plan.budget.kv_blocks = static_cast<int32_t>(std::clamp<int64_t>(blocks, 0, 1 << 24));
   }
   // Two blocks are the least: the canary's and one to serve from.
   if (plan.budget.kv_blocks < 2)
@@ -121,18 +144,26 @@ Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec, int64_
                             "it more kv_memory",
                             order.model, plan.budget.kv_blocks),
                 "kv_memory");
-  plan.kv_bytes = plan.budget.kv_blocks * block_bytes;
-  const int64_t positions = int64_t{plan.budget.kv_blocks - 1} * kBlockPositions;
-  if (order.context > positions)
-    return fail(ErrorCode::too_large,
-                fmt::format("model {}: ctx {} needs more KV than the {} positions there is memory "
-                            "for; ask for more kv_memory "
-                            "or less ctx",
-                            order.model, order.context, positions),
-                "ctx");
-  plan.budget.context = static_cast<int32_t>(
-      std::min<int64_t>(order.context > 0 ? order.context : spec.context, positions));
-  return plan;
+  plan.kv_bytes = plan.budget.kv_blocks * own.kv_block;
+  return with_context(order, spec, std::move(plan));
+}
+
+LoadOffer offer_of(const LoadPlan& plan) {
+  return {plan.budget.kv_blocks, plan.budget.max_rows, plan.budget.max_slots};
+}
+
+Result<LoadPlan> agree(const LoadOrder& order, const ModelSpec& spec, LoadPlan own,
+                       std::span<const LoadOffer> offers) {
+  Budget& budget = own.budget;
+  const int64_t block_bytes = own.kv_bytes / budget.kv_blocks;
+  for (const LoadOffer& offer : offers) {
+    budget.kv_blocks = std::min(budget.kv_blocks, offer.kv_blocks);
+    budget.max_rows = std::min(budget.max_rows, offer.max_rows);
+    budget.max_slots = std::min(budget.max_slots, offer.max_slots);
+  }
+  own.prefill_chunk = std::min(own.prefill_chunk, budget.max_rows);
+  own.kv_bytes = budget.kv_blocks * block_bytes;
+  return with_context(order, spec, std::move(own));
 }
 
 }  // namespace troupe

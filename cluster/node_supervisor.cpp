@@ -51,6 +51,9 @@ void NodeSupervisor::step(Time now, const NodeInput& input, NodeEffects& out) {
       give_up(now, broken->child, broken->incarnation, "its link broke", out);
   } else if (auto* judged = std::get_if<node_in::Judged>(&input)) {
     on_judged(now, *judged, out);
+  } else if (auto* unshared = std::get_if<node_in::ShareFailed>(&input)) {
+    group_step(now, unshared->group, group_in::Unformed{unshared->generation, unshared->error},
+               out);
   } else if (auto* restart = std::get_if<node_in::Restart>(&input)) {
     if (supervision_.find(restart->child))
       supervise(now, supervision_in::Restart{restart->child}, out);
@@ -131,6 +134,10 @@ void NodeSupervisor::group_step(Time now, GroupId id, const GroupInput& input, N
     } else if (auto* abort = std::get_if<group_out::Abort>(&effect)) {
       out.push_back(node_out::ToChild{child_of(id, abort->rank), abort->incarnation,
                                       AbortOrder{id, abort->generation}});
+    } else if (auto* form = std::get_if<group_out::Form>(&effect)) {
+      share(id, *form, out);
+    } else if (auto* disband = std::get_if<group_out::Disband>(&effect)) {
+      out.push_back(node_out::Unshare{id, disband->generation});
     } else if (auto* kill = std::get_if<group_out::Kill>(&effect)) {
       const std::string child = child_of(id, kill->rank);
       out.push_back(node_out::Event{"kill", child, kill->why});
@@ -145,6 +152,13 @@ void NodeSupervisor::group_step(Time now, GroupId id, const GroupInput& input, N
                                       group.reason().empty() ? "" : ": ", group.reason())});
     }
   }
+}
+
+void NodeSupervisor::share(GroupId id, const group_out::Form& form, NodeEffects& out) const {
+  node_out::Share share{id, form.generation, {}};
+  for (size_t rank = 0; rank < form.ranks.size(); ++rank)
+    share.ranks.push_back({child_of(id, static_cast<int32_t>(rank)), form.ranks[rank]});
+  out.push_back(std::move(share));
 }
 
 void NodeSupervisor::publish(NodeEffects& out) {

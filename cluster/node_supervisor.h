@@ -79,6 +79,12 @@ struct Judged {
   Incarnation incarnation;
   Verdict verdict = Verdict::alive;
 };
+/// The memory that a Share asked for can't be had.
+struct ShareFailed {
+  GroupId group;
+  Generation generation;
+  Error error;
+};
 /// An operator restarts a child by hand (or a test).
 struct Restart {
   std::string child;
@@ -87,9 +93,10 @@ struct Restart {
 struct Drain {};
 struct Tick {};
 }  // namespace node_in
-using NodeInput = std::variant<node_in::Start, node_in::Spawned, node_in::SpawnFailed,
-                               node_in::Exited, node_in::FromChild, node_in::LinkLost,
-                               node_in::Judged, node_in::Restart, node_in::Drain, node_in::Tick>;
+using NodeInput =
+    std::variant<node_in::Start, node_in::Spawned, node_in::SpawnFailed, node_in::Exited,
+                 node_in::FromChild, node_in::LinkLost, node_in::Judged, node_in::ShareFailed,
+                 node_in::Restart, node_in::Drain, node_in::Tick>;
 
 namespace node_out {
 struct Spawn {
@@ -106,6 +113,22 @@ struct ToChild {
   std::string child;
   Incarnation incarnation;
   Message message;
+};
+/// A generation begins whose ranks share memory: make it and pass it to each process over its
+/// lifeline, under this generation. Ahead of the orders to load.
+struct Share {
+  struct Rank {
+    std::string child;
+    Incarnation incarnation;
+  };
+  GroupId group;
+  Generation generation;
+  std::vector<Rank> ranks;  ///< by rank
+};
+/// It is over: wake all who wait in its memory and let it go. Follows each Share.
+struct Unshare {
+  GroupId group;
+  Generation generation;
 };
 /// For the health actor.
 struct Watch {
@@ -134,9 +157,10 @@ struct Serving {
 /// Emitted once; the process may exit.
 struct Stopped {};
 }  // namespace node_out
-using NodeEffect = std::variant<node_out::Spawn, node_out::End, node_out::ToChild, node_out::Watch,
-                                node_out::Forget, node_out::Event, node_out::LoadFailed,
-                                node_out::Serving, node_out::Stopped>;
+using NodeEffect =
+    std::variant<node_out::Spawn, node_out::End, node_out::ToChild, node_out::Share,
+                 node_out::Unshare, node_out::Watch, node_out::Forget, node_out::Event,
+                 node_out::LoadFailed, node_out::Serving, node_out::Stopped>;
 using NodeEffects = std::vector<NodeEffect>;
 
 /// One row of the actor tree.
@@ -191,6 +215,7 @@ class NodeSupervisor {
   void advance_drain(Time now, NodeEffects& out);
   void supervise(Time now, const SupervisionInput& input, NodeEffects& out);
   void group_step(Time now, GroupId group, const GroupInput& input, NodeEffects& out);
+  void share(GroupId group, const group_out::Form& form, NodeEffects& out) const;
   std::vector<GroupEndpoint> endpoints() const;
   void publish(NodeEffects& out);
   std::string child_of(GroupId group, int32_t rank) const;

@@ -1,6 +1,9 @@
 #include "cluster/shard_group.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <utility>
 
 #include "config/check.h"
 
@@ -43,6 +46,8 @@ void ShardGroup::step(Time now, const GroupInput& input, std::vector<GroupEffect
     });
     if (known && fault->fault.generation == generation_)
       end_generation(now, "a step failed: " + fault->fault.error.message, out);
+  } else if (auto* unformed = std::get_if<group_in::Unformed>(&input)) {
+    if (formed_ && unformed->generation == generation_) fail_load(now, unformed->error, out);
   } else if (std::holds_alternative<group_in::Drain>(input)) {
     if (!draining_) {
       draining_ = true;
@@ -74,7 +79,11 @@ void ShardGroup::on_lost(Time now, const group_in::RankLost& lost, std::vector<G
   if (expected)
     out.push_back(group_out::Announce{});
   else
-    end_generation(now, "the shard process ended: " + lost.why, out);
+    end_generation(now,
+                   (ranks_.size() == 1 ? "the shard process ended: "
+                                       : fmt::format("the process of rank {} ended: ", lost.rank)) +
+                       lost.why,
+                   out);
 }
 
 void ShardGroup::on_loaded(Time now, const group_in::Loaded& loaded,
@@ -82,15 +91,44 @@ void ShardGroup::on_loaded(Time now, const group_in::Loaded& loaded,
   const LoadReport& report = loaded.report;
   Rank& rank = ranks_[static_cast<size_t>(report.rank)];
   if (report.generation != generation_ || rank.state != RankState::loading) return;
-  if (report.ok) {
-    rank.state = RankState::loaded;
-    if (report.rank == 0) report_ = report;
-    settle(out);
-  } else {
+  if (!report.ok) {
     // It says why and then ends by itself; supervision backs off and tries again.
-    out.push_back(group_out::LoadFailed{report.error});
-    end_generation(now, "loading failed: " + report.error.message, out);
+    fail_load(now, report.error, out);
+    return;
   }
+  const std::optional<Error> other = misfit(report);
+  rank.state = RankState::loaded;
+  rank.weights_id = report.weights_id;
+  rank.numerics_id = report.numerics_id;
+  if (report.rank == 0) report_ = report;
+  if (other)
+    fail_load(now, *other, out);
+  else
+    settle(out);
+}
+
+/// Ranks whose files or kernels differ would compute nonsense together.
+std::optional<Error> ShardGroup::misfit(const LoadReport& report) const {
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    if (ranks_[i].state != RankState::loaded) continue;
+    const bool weights = ranks_[i].weights_id != report.weights_id;
+    if (!weights && ranks_[i].numerics_id == report.numerics_id) continue;
+    return Error{
+        ErrorCode::data_loss,
+        weights ? fmt::format("rank {} loaded other weights than rank {}; give every node of the "
+                              "group the same model file",
+                              report.rank, i)
+                : fmt::format("rank {} computes with other numerics than rank {}; start every node "
+                              "of the group from one build",
+                              report.rank, i),
+        "source"};
+  }
+  return std::nullopt;
+}
+
+void ShardGroup::fail_load(Time now, Error error, std::vector<GroupEffect>& out) {
+  out.push_back(group_out::LoadFailed{error});
+  end_generation(now, "loading failed: " + error.message, out);
 }
 
 void ShardGroup::overdue(Time now, std::vector<GroupEffect>& out) {
@@ -108,6 +146,7 @@ void ShardGroup::overdue(Time now, std::vector<GroupEffect>& out) {
 
 void ShardGroup::end_generation(Time now, std::string why, std::vector<GroupEffect>& out) {
   reason_ = std::move(why);
+  if (std::exchange(formed_, false)) out.push_back(group_out::Disband{generation_});
   for (size_t i = 0; i < ranks_.size(); ++i) {
     Rank& rank = ranks_[i];
     if (rank.state != RankState::loading && rank.state != RankState::loaded) continue;
@@ -126,6 +165,12 @@ void ShardGroup::start_loading(Time now, std::vector<GroupEffect>& out) {
                                 [](const Rank& r) { return r.state == RankState::waiting; }))
     return;
   generation_ = generation_.next();
+  if (ranks_.size() > 1) {
+    formed_ = true;
+    std::vector<Incarnation> ranks;
+    for (const Rank& rank : ranks_) ranks.push_back(rank.incarnation);
+    out.push_back(group_out::Form{generation_, std::move(ranks)});
+  }
   for (size_t i = 0; i < ranks_.size(); ++i) {
     ranks_[i].state = RankState::loading;
     ranks_[i].due = now + load_timeout_;
@@ -167,6 +212,7 @@ void ShardGroup::check() const {
                  rank.incarnation);
     const bool of_generation = rank.state == RankState::loading || rank.state == RankState::loaded;
     TROUPE_CHECK(!of_generation || generation_.value > 0, id_);
+    TROUPE_CHECK((of_generation && ranks_.size() > 1) == formed_, id_, formed_);
   }
 }
 

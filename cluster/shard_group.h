@@ -41,15 +41,31 @@ struct Fault {
   Incarnation incarnation;
   StepFault fault;
 };
+/// What Form asked for could not be had.
+struct Unformed {
+  Generation generation;
+  Error error;
+};
 /// Take no more processes. A loaded group is `draining` until it loses a rank, any other is
 /// `stopped`.
 struct Drain {};
 struct Tick {};
 }  // namespace group_in
-using GroupInput = std::variant<group_in::RankUp, group_in::RankLost, group_in::RankSuspect,
-                                group_in::Loaded, group_in::Fault, group_in::Drain, group_in::Tick>;
+using GroupInput =
+    std::variant<group_in::RankUp, group_in::RankLost, group_in::RankSuspect, group_in::Loaded,
+                 group_in::Fault, group_in::Unformed, group_in::Drain, group_in::Tick>;
 
 namespace group_out {
+/// Groups of several ranks only, before the orders to load: a generation of these processes, by
+/// rank, begins and needs its data plane.
+struct Form {
+  Generation generation;
+  std::vector<Incarnation> ranks;
+};
+/// It is over: whoever waits for another rank must be let go at once. Follows each Form.
+struct Disband {
+  Generation generation;
+};
 /// Order the rank to load under `generation`.
 struct Load {
   int32_t rank = 0;
@@ -74,8 +90,9 @@ struct LoadFailed {
 /// State, generation or reason changed: routers must know.
 struct Announce {};
 }  // namespace group_out
-using GroupEffect = std::variant<group_out::Load, group_out::Abort, group_out::Kill,
-                                 group_out::LoadFailed, group_out::Announce>;
+using GroupEffect =
+    std::variant<group_out::Form, group_out::Disband, group_out::Load, group_out::Abort,
+                 group_out::Kill, group_out::LoadFailed, group_out::Announce>;
 
 class ShardGroup {
  public:
@@ -105,7 +122,8 @@ class ShardGroup {
     RankState state = RankState::down;
     Incarnation incarnation;
     bool suspect = false;
-    Time due{};  ///< of loading or aborting
+    Time due{};                          ///< of loading or aborting
+    Digest weights_id{}, numerics_id{};  ///< once loaded
   };
   bool current(int32_t rank, Incarnation incarnation) const;
   void end_generation(Time now, std::string why, std::vector<GroupEffect>& out);
@@ -114,6 +132,8 @@ class ShardGroup {
   void on_up(Time now, const group_in::RankUp& up, std::vector<GroupEffect>& out);
   void on_lost(Time now, const group_in::RankLost& lost, std::vector<GroupEffect>& out);
   void on_loaded(Time now, const group_in::Loaded& loaded, std::vector<GroupEffect>& out);
+  void fail_load(Time now, Error error, std::vector<GroupEffect>& out);
+  std::optional<Error> misfit(const LoadReport& report) const;
   void overdue(Time now, std::vector<GroupEffect>& out);
   bool all_loaded() const;
 
@@ -125,6 +145,7 @@ class ShardGroup {
   std::string reason_ = "the shard process has not started yet";
   LoadReport report_;
   bool draining_ = false;
+  bool formed_ = false;  ///< a Form has no Disband yet
 };
 
 }  // namespace troupe

@@ -286,6 +286,18 @@ ModelConfig read_model(const Value& value, const std::string& folder) {
     value.refuse("expected source: a GGUF file or a model directory");
   if (model.oracle_step != 0ns && model.backend != "oracle")
     value.refuse("expected oracle_step only with backend: oracle");
+  const int32_t ranks = model.tensor_parallel * model.pipeline_parallel;
+  if (ranks > kCollectiveRanksMax) {
+    const int32_t tensor = std::min(model.tensor_parallel, kCollectiveRanksMax);
+    value.refuse(
+        fmt::format("expected at most {} ranks a group, tensor_parallel x pipeline_parallel, not "
+                    "{}; the nearest layout is tensor_parallel {} with pipeline_parallel {}",
+                    kCollectiveRanksMax, ranks, tensor, kCollectiveRanksMax / tensor));
+  }
+  if (ranks > 1 && model.backend == "torch")
+    value.refuse(
+        "expected backend: native for several ranks a group; torch takes tensor_parallel 1 with "
+        "pipeline_parallel 1");
   const bool ours = model.backend == "auto" || model.backend == "native";
   if (model.isa != "auto" && !ours) value.refuse("expected isa only with backend: native or auto");
   if (model.kv_dtype != "f16" && !ours)

@@ -246,6 +246,8 @@ inline constexpr size_t kStepBytesMax = 256 * kMiB;
 /// How long a rank waits for the next plan: longer than another rank may load and than any pause
 /// between canaries.
 inline constexpr Duration kFollowIdleMax = 150s;
+/// For the memory that ranks share to reach one of them: it leaves the node with the order to load.
+inline constexpr Duration kRankMemoryWait = 5s;
 
 // -- model files
 // --------------------------------------------------------------------------------------------

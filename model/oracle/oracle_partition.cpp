@@ -17,6 +17,20 @@ Digest kv_layout_id() { return NumericsId().add("oracle hash kv, 16 positions").
 
 }  // namespace
 
+PartitionPlan oracle_plan(int32_t tensor_parallel, int32_t pipeline_parallel) {
+  PartitionPlan plan;
+  plan.tensor_parallel = tensor_parallel;
+  plan.pipeline_parallel = pipeline_parallel;
+  for (int32_t stage = 0; stage < pipeline_parallel; ++stage)
+    for (int32_t tp = 0; tp < tensor_parallel; ++tp) {
+      RankPlan rank = whole_model(oracle_spec()).ranks.front();
+      rank.stage = stage;
+      rank.tp = tp;
+      plan.ranks.push_back(rank);
+    }
+  return plan;
+}
+
 Result<TensorInfo> OracleWeights::info(TensorId id) const {
   return fail(ErrorCode::not_found,
               "The oracle model has no tensor " + std::string(name_of(id.kind)) + ".");
@@ -33,10 +47,6 @@ Digest OracleWeights::weights_id() const {
 Result<Capabilities> OraclePartition::load(const WeightSource&, const ModelSpec& spec,
                                            const PartitionPlan& plan, int rank,
                                            const Budget& budget) {
-  if (plan.ranks.size() != 1 || rank != 0)
-    return fail(ErrorCode::unsupported,
-                "The oracle backend runs on one rank a group: set "
-                "tensor_parallel and pipeline_parallel to 1.");
   if (spec.vocab != kOracleVocab)
     return fail(ErrorCode::invalid_argument,
                 "The oracle backend needs its own model (source: oracle), not a vocabulary of " +
@@ -44,6 +54,8 @@ Result<Capabilities> OraclePartition::load(const WeightSource&, const ModelSpec&
   if (budget.kv_blocks < 1 || budget.max_rows < 1 || budget.max_slots < 1 || budget.context < 1)
     return fail(ErrorCode::invalid_argument,
                 "The oracle backend needs at least one KV block, row, slot and position.");
+  if (auto ok = group_.join(plan, rank, budget); !ok) return std::unexpected(ok.error());
+  relay_ = PlanRelay(group_);
   budget_ = budget;
   kv_ = HashKv(budget.kv_blocks);
   check_ = PlanCheck(budget, spec.vocab);
@@ -56,8 +68,12 @@ Result<Capabilities> OraclePartition::load(const WeightSource&, const ModelSpec&
   capabilities.max_rows = budget.max_rows;
   capabilities.max_slots = budget.max_slots;
   capabilities.deterministic = true;
-  capabilities.describe =
-      "oracle: hash of the prefix, no weights, " + std::to_string(budget.kv_blocks) + " KV blocks";
+  capabilities.describe = "oracle: hash of the prefix, no weights, " +
+                          (group_.alone() ? std::string()
+                                          : "rank " + std::to_string(rank) + " of " +
+                                                std::to_string(plan.tensor_parallel) + " x " +
+                                                std::to_string(plan.pipeline_parallel) + ", ") +
+                          std::to_string(budget.kv_blocks) + " KV blocks";
   return capabilities;
 }
 
@@ -71,12 +87,47 @@ Result<const StepOutput*> OraclePartition::wait(Ticket ticket, Duration timeout)
     if (options_.step_time > timeout)
       return fail(ErrorCode::deadline_exceeded, "The step took longer than its deadline.");
   }
-  if (auto ok = run(*plan); !ok) return std::unexpected(ok.error());
+  if (auto ok = run(*plan, timeout); !ok) {
+    group_.abort();
+    return std::unexpected(ok.error());
+  }
   return &output_;
 }
 
-Result<void> OraclePartition::run(const StepPlan& plan) {
+Result<void> OraclePartition::follow(Duration idle) {
+  if (queue_.aborted()) return step_aborted();
+  auto done = follow_step(idle);
+  if (!done) group_.abort();
+  return done;
+}
+
+Result<void> OraclePartition::run(const StepPlan& plan, Duration timeout) {
   if (auto ok = check_.admit(plan); !ok) return ok;
+  if (!group_.alone())
+    if (auto ok = relay_.give(plan, timeout); !ok) return ok;
+  if (auto ok = compute(plan); !ok) return ok;
+  if (!group_.draws()) {
+    if (auto ok = relay_.await_answer(output_); !ok) return ok;
+    if (auto ok = check_.check_answer(output_); !ok) return ok;
+  }
+  check_.produced(output_);
+  if (!group_.alone()) relay_.drew(output_);
+  return {};
+}
+
+Result<void> OraclePartition::follow_step(Duration idle) {
+  const auto taken = relay_.take(idle);
+  if (!taken) return std::unexpected(taken.error());
+  if (taken->drawn != nullptr) {
+    if (auto ok = check_.check_answer(*taken->drawn); !ok) return ok;
+    check_.produced(*taken->drawn);
+  }
+  if (auto ok = check_.admit(*taken->plan); !ok) return ok;
+  if (auto ok = compute(*taken->plan); !ok) return ok;
+  return group_.draws() ? relay_.answer(output_) : Result<void>{};
+}
+
+Result<void> OraclePartition::compute(const StepPlan& plan) {
   const std::vector<int32_t>& tokens = check_.resolved_tokens(plan);
   for (const SlotOpen& open : plan.open)
     n_logprobs_[static_cast<size_t>(open.slot)] = open.n_logprobs;
@@ -86,8 +137,7 @@ Result<void> OraclePartition::run(const StepPlan& plan) {
   output_.plan_hash = plan.hash;
   for (const Slice& slice : plan.slices)
     if (auto ok = run_slice(plan, slice, tokens); !ok) return ok;
-  check_.produced(output_);
-  return {};
+  return group_.last_stage() ? Result<void>{} : relay_.pass_on();
 }
 
 Result<void> OraclePartition::run_slice(const StepPlan& plan, const Slice& slice,

@@ -1,6 +1,8 @@
 // The oracle backend: next token = hash of the prefix, no weights. Makes every stream self-checking
 // (oracle_reference.h) and checks the batcher hard: see plan_check.h and hash_kv.h. Bit-equal
-// whatever the batch.
+// whatever the batch. In a group of several ranks each computes everything, and rank 0 gives the
+// answer of the head rank: plans, answers and faults go the ways they go between ranks that share a
+// model.
 #pragma once
 
 #include <span>
@@ -10,6 +12,8 @@
 #include "model/oracle/oracle_reference.h"
 #include "model/partition.h"
 #include "model/plan_check.h"
+#include "model/plan_relay.h"
+#include "model/rank_group.h"
 #include "model/step_queue.h"
 
 namespace troupe {
@@ -18,6 +22,9 @@ struct OracleOptions {
   uint64_t model_seed = kOracleSeed;
   Duration step_time{};  ///< how long a step pretends to take; abort() ends it early
 };
+
+/// A plan for any number of ranks, both at least 1; each holds the whole oracle.
+PartitionPlan oracle_plan(int32_t tensor_parallel, int32_t pipeline_parallel);
 
 /// A model file without tensors; its id says which oracle it is.
 class OracleWeights final : public WeightSource {
@@ -39,13 +46,20 @@ class OraclePartition final : public Partition {
                             const PartitionPlan& plan, int rank, const Budget& budget) override;
   Ticket submit(const StepPlan& plan) override { return queue_.push(plan); }
   Result<const StepOutput*> wait(Ticket ticket, Duration timeout) override;
-  void abort() noexcept override { queue_.abort(); }
+  void abort() noexcept override {
+    queue_.abort();
+    group_.abort();
+  }
   /// bytes: 8 for the state before the block, then 8 for each position.
   Result<void> export_block(BlockId block, BlockImage& image) override;
   Result<void> import_block(BlockId block, const BlockImage& image) override;
+  Result<void> follow(Duration idle) override;
 
  private:
-  Result<void> run(const StepPlan& plan);
+  Result<void> run(const StepPlan& plan, Duration timeout);
+  Result<void> follow_step(Duration idle);
+  /// Fills the output with what an admitted plan gives, and hands the plan on.
+  Result<void> compute(const StepPlan& plan);
   /// `tokens`: of the plan, references resolved.
   Result<void> run_slice(const StepPlan& plan, const Slice& slice, std::span<const int32_t> tokens);
   void give_output(const Slice& slice, uint64_t state, SliceOut& out);
@@ -54,6 +68,8 @@ class OraclePartition final : public Partition {
   OracleOptions options_;
   Budget budget_;
   StepQueue queue_;
+  RankGroup group_;
+  PlanRelay relay_;
   PlanCheck check_;
   HashKv kv_;
   std::vector<int32_t> n_logprobs_;  ///< by slot

@@ -35,6 +35,7 @@ class InlineLane final : public Lane {
     REQUIRE_MESSAGE(output.has_value(), (output ? std::string() : output.error().message));
     done(batcher_in::StepDone{std::make_shared<const StepOutput>(**output)});
   }
+  void follow(Duration, std::function<void()>, std::function<void(Error)>) override {}
   void abort() noexcept override { aborted = true; }
 
   Capabilities capabilities;

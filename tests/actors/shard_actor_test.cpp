@@ -22,6 +22,14 @@ class ScriptedLane final : public Lane {
     done(answer);
   }
   void run(std::shared_ptr<const StepPlan>, Duration, std::function<void(BatcherInput)>) override {}
+  Duration idle{};  ///< not 0 once it follows
+  std::function<void()> stepped;
+  std::function<void(Error)> ended;
+  void follow(Duration most, std::function<void()> each, std::function<void(Error)> done) override {
+    idle = most;
+    stepped = std::move(each);
+    ended = std::move(done);
+  }
   void abort() noexcept override {}
 };
 
@@ -98,6 +106,46 @@ TEST_CASE("shard actor: a model that can't be loaded is reported, then the proce
   CHECK_FALSE(reports[0].ok);
   CHECK(reports[0].generation == Generation(5));
   CHECK(reports[0].error.message == "model.gguf is truncated; download it again");
+  CHECK(scene.exits.empty());
+  scene.stage.advance(200ms);
+  CHECK(scene.exits == std::vector<int>{70});
+}
+
+TEST_CASE("shard actor: a rank other than 0 follows, and its process ends with the generation") {
+  Scene scene;
+  LoadedModel loaded;
+  loaded.bundle.manifest.weights_id[0] = 5;
+  loaded.capabilities.numerics_id[0] = 6;
+  loaded.capabilities.describe = "rank 1 of 2";
+  loaded.plan.budget.context = 512;
+  scene.lane->answer = loaded;
+  LoadOrder order = Scene::order();
+  order.rank = 1;
+  order.tensor_parallel = 2;
+  order.timing_scale = 2;
+  scene.send(order);
+  auto reports = scene.node->all<LoadReport>();
+  REQUIRE(reports.size() == 1);
+  CHECK(reports[0].ok);
+  CHECK(reports[0].rank == 1);
+  CHECK(reports[0].weights_id == loaded.bundle.manifest.weights_id);
+  CHECK(reports[0].numerics_id == loaded.capabilities.numerics_id);
+  CHECK(reports[0].context == 512);
+  CHECK(scene.published.empty());  // no router ever speaks to it
+  CHECK(scene.lane->idle == 2 * kFollowIdleMax);
+  scene.lane->stepped();
+  scene.stage.advance(1500ms);
+  auto process = scene.node->all<ProcessReport>();
+  REQUIRE(process.size() >= 1);
+  REQUIRE(process.back().actors.size() == 1);
+  CHECK(process.back().describe == "rank 1 of 2");
+  scene.lane->ended({ErrorCode::deadline_exceeded, "rank 0 did not answer", ""});
+  scene.stage.drain();
+  auto faults = scene.node->all<StepFault>();
+  REQUIRE(faults.size() == 1);
+  CHECK(faults[0].group == GroupId(2));
+  CHECK(faults[0].generation == Generation(5));
+  CHECK(faults[0].error.message == "rank 0 did not answer");
   CHECK(scene.exits.empty());
   scene.stage.advance(200ms);
   CHECK(scene.exits == std::vector<int>{70});

@@ -15,13 +15,14 @@ struct Scene {
   std::vector<std::unique_ptr<Recorder>> recorders;
   std::vector<SpawnCommand> spawned;
   std::vector<EndCommand> ended;
+  std::vector<ShareCommand> shared;
   std::vector<Error> load_failures;
   int stopped = 0;
   uint64_t next_incarnation = 100;
   std::shared_ptr<SharedTree> tree = std::make_shared<SharedTree>();
   caf::actor supervisor;
 
-  Scene() {
+  explicit Scene(int32_t ranks = 1) {
     SupervisorActorConfig config;
     NodeSupervisorConfig& m = config.machine;
     m.cluster = "demo";
@@ -29,13 +30,18 @@ struct Scene {
     m.build = "b1";
     m.wire_version = kWireVersion;
     m.incarnation = Incarnation(1);
-    m.children = {{"n1/shard/m.0.0", Role::shard, GroupId(0), 0}};
     HeadedGroup group;
     group.order.model = "m";
+    group.ranks = ranks;
     m.groups = {group};
-    config.starts["n1/shard/m.0.0"].process = "n1/shard/m.0.0";
+    for (int32_t rank = 0; rank < ranks; ++rank) {
+      const std::string name = "n1/shard/m.0." + std::to_string(rank);
+      m.children.push_back({name, Role::shard, GroupId(0), rank});
+      config.starts[name].process = name;
+    }
     config.spawn = [this](SpawnCommand command) { spawned.push_back(std::move(command)); };
     config.end = [this](EndCommand command) { ended.push_back(std::move(command)); };
+    config.share = [this](ShareCommand command) { shared.push_back(std::move(command)); };
     config.draw_incarnation = [this] { return Incarnation(next_incarnation++); };
     config.tree = tree;
     config.serving = [](const std::string&) {};
@@ -54,9 +60,9 @@ struct Scene {
     caf::anon_send(supervisor, local(std::move(input)));
     stage.drain();
   }
-  /// The last spawned process comes up and greets.
-  Recorder* greet() {
-    const SpawnCommand& last = spawned.back();
+  /// A spawned process comes up and greets.
+  Recorder* greet() { return greet(spawned.back()); }
+  Recorder* greet(const SpawnCommand& last) {
     tell(node_in::Spawned{last.child, last.incarnation, 4711});
     Recorder* child = Recorder::spawn(stage, recorders);
     Hello hello{"demo", kWireVersion, "b1", "n1", Role::shard, last.child, last.incarnation, {}};
@@ -124,4 +130,32 @@ TEST_CASE("supervisor actor: after a drain and the child's exit it reports itsel
   scene.stage.advance(1s);
   CHECK(scene.stopped == 1);
   CHECK(scene.spawned.size() == 1);
+}
+
+TEST_CASE("supervisor actor: ranks of a group get one memory, which ends with their generation") {
+  Scene scene(2);
+  REQUIRE(scene.spawned.size() == 2);
+  scene.greet(scene.spawned[0]);
+  CHECK(scene.shared.empty());
+  scene.greet(scene.spawned[1]);
+  REQUIRE(scene.shared.size() == 2);
+  std::vector<std::shared_ptr<ShmMap>> maps;
+  for (size_t rank = 0; rank < 2; ++rank) {
+    const ShareCommand& command = scene.shared[rank];
+    CHECK(command.child == scene.spawned[rank].child);
+    CHECK(command.incarnation == scene.spawned[rank].incarnation);
+    CHECK(command.group == GroupId(0));
+    CHECK(command.generation == Generation(1));
+    auto map = ShmMap::open(command.memory.get());
+    REQUIRE(map.has_value());
+    CHECK((*map)->ranks() == 2);
+    CHECK((*map)->generation() == 1);
+    maps.push_back(*map);
+  }
+  maps[0]->control().ranks = 77;  // one and the same memory
+  CHECK(maps[1]->control().ranks == 77);
+  maps[0]->control().ranks = 2;
+  CHECK(maps[0]->control().aborted.load() == 0);
+  scene.tell(node_in::Exited{scene.spawned[1].child, scene.spawned[1].incarnation, "signal 9"});
+  CHECK(maps[0]->control().aborted.load() == 1);
 }

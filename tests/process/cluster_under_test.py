@@ -124,6 +124,11 @@ class Cluster:
         os.kill(row["pid"], how)
         return row
 
+    def kill_row(self, row: dict, how: int = signal.SIGKILL) -> None:
+        """Sends the signal to the process of a row that actors() gave."""
+        assert row["pid"] in {i.pid for i in self._known}, f"{row} is no process of this cluster"
+        os.kill(row["pid"], how)
+
     def successor(self, role: str, of: dict) -> dict | None:
         """The actor's row once another process has taken over from that in row `of` and is ready."""
         row = self.actor(role)

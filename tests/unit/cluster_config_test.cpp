@@ -151,6 +151,21 @@ TEST_CASE("config: impossible layouts are refused with the count needed") {
         "c.yaml:1: routers: node n9 is not in nodes; expected one of them");
 }
 
+TEST_CASE("config: layouts that no backend runs are refused with the nearest one") {
+  const auto with = [](const std::string& lines) {
+    return replace(kGood, "groups: 2", "groups: 1\n    " + lines);
+  };
+  const std::string wide = refusal(with("tensor_parallel: 13\n    pipeline_parallel: 5"));
+  CHECK(wide.ends_with(
+      "models[0]: expected at most 64 ranks a group, tensor_parallel x pipeline_parallel, not 65; "
+      "the nearest layout is tensor_parallel 13 with pipeline_parallel 4"));
+  CHECK(refusal(with("tensor_parallel: 100"))
+            .ends_with("the nearest layout is tensor_parallel 64 with pipeline_parallel 1"));
+  CHECK(refusal(with("tensor_parallel: 2\n    backend: torch"))
+            .ends_with("models[0]: expected backend: native for several ranks a group; torch takes "
+                       "tensor_parallel 1 with pipeline_parallel 1"));
+}
+
 TEST_CASE("config: a bind beyond loopback needs TLS and keys, or a line that says otherwise") {
   CHECK(refusal(replace(kGood, "127.0.0.1:8080", "0.0.0.0:8080")) ==
         "c.yaml:4: routers[0]: a bind beyond loopback needs tls and api_keys_file, or "

@@ -38,13 +38,19 @@ LoadOrder order() {
 }
 MachineFacts machine(int64_t memory) { return {memory, 8}; }
 
+/// For a rank that is alone on its machine.
+Result<LoadPlan> try_plan(const LoadOrder& o, const ModelSpec& s, const char* backend,
+                          int64_t memory) {
+  const MemoryNeeds needs = needs_of(o, s, backend, kFileBytes, whole_model(s).ranks.front());
+  return plan_load(o, s, backend, needs, needs, machine(memory));
+}
 LoadPlan plan(const LoadOrder& o, const char* backend = "torch", int64_t memory = kGiB) {
-  auto made = plan_load(o, spec(), kFileBytes, backend, machine(memory));
+  auto made = try_plan(o, spec(), backend, memory);
   REQUIRE(made.has_value());
   return *made;
 }
 Error refused(const LoadOrder& o, const char* backend = "torch", int64_t memory = kGiB) {
-  auto made = plan_load(o, spec(), kFileBytes, backend, machine(memory));
+  auto made = try_plan(o, spec(), backend, memory);
   REQUIRE(!made.has_value());
   return made.error();
 }
@@ -173,12 +179,12 @@ TEST_CASE("load plan: untied embeddings count twice") {
   const int64_t memory = kWeights + 4 * 6'400;
   LoadOrder o = order();
   o.kv_memory = 2 * kBlock;
-  CHECK(plan_load(o, s, kFileBytes, "torch", machine(memory)).has_value());
+  CHECK(try_plan(o, s, "torch", memory).has_value());
   s.tied_embeddings = false;
-  auto made = plan_load(o, s, kFileBytes, "torch", machine(memory + 2 * kBlock - 1));
+  auto made = try_plan(o, s, "torch", memory + 2 * kBlock - 1);
   REQUIRE(!made.has_value());
   CHECK(made.error().param == "kv_memory");
-  CHECK(plan_load(o, s, kFileBytes, "torch", machine(memory + 2 * kBlock)).has_value());
+  CHECK(try_plan(o, s, "torch", memory + 2 * kBlock).has_value());
 }
 
 TEST_CASE("load plan: the oracle needs no memory and has room for many") {
@@ -200,21 +206,78 @@ TEST_CASE("load plan: auto and nothing mean native") {
   CHECK(resolve_backend("oracle") == "oracle");
 }
 
-TEST_CASE("load plan: a group of several ranks is refused by its field, whatever the backend") {
-  for (const char* backend : {"native", "torch", "oracle"}) {
-    LoadOrder o = order();
-    o.tensor_parallel = 3;
-    const auto wide = plan_load(o, spec(), kFileBytes, backend, machine(kGiB));
-    REQUIRE(!wide.has_value());
-    CHECK(wide.error().code == ErrorCode::unsupported);
-    CHECK(wide.error().param == "tensor_parallel");
-    CHECK(wide.error().message ==
-          "model m: tensor_parallel is 3, but one rank a group is served so far: set it to 1 and "
-          "use groups instead.");
-    o = order();
-    o.pipeline_parallel = 2;
-    const auto deep = plan_load(o, spec(), kFileBytes, backend, machine(kGiB));
-    REQUIRE(!deep.has_value());
-    CHECK(deep.error().param == "pipeline_parallel");
+TEST_CASE("load plan: several ranks on torch are refused by their field, which native takes") {
+  LoadOrder o = order();
+  o.tensor_parallel = 3;
+  const Error wide = refused(o);
+  CHECK(wide.code == ErrorCode::unsupported);
+  CHECK(wide.param == "tensor_parallel");
+  CHECK(wide.message ==
+        "model m: tensor_parallel is 3, but the torch backend runs one rank a group; use backend: "
+        "native or set it to 1");
+  CHECK(plan(o, "oracle").budget.kv_blocks == 16'384);
+  o = order();
+  o.pipeline_parallel = 2;
+  CHECK(refused(o).param == "pipeline_parallel");
+  CHECK(plan(o, "native").budget.max_rows == 512);
+}
+
+TEST_CASE("load plan: a rank keeps KV of its own layers and heads") {
+  const auto block = [](int32_t tensor, int32_t pipeline, size_t rank) {
+    const auto ranks = plan_partitions(spec(), tensor, pipeline);
+    REQUIRE(ranks.has_value());
+    return needs_of(order(), spec(), "native", 7, ranks->ranks.at(rank)).kv_block;
+  };
+  CHECK(block(1, 1, 0) == kNativeBlock);
+  CHECK(block(2, 1, 1) == kNativeBlock / 2);  // one of two heads
+  CHECK(block(1, 2, 1) == kNativeBlock / 2);  // one of two layers
+  CHECK(block(2, 2, 3) == kNativeBlock / 4);
+  CHECK(block(4, 1, 3) == kNativeBlock / 2);  // two query heads share a head of keys and values
+}
+
+TEST_CASE("load plan: ranks on one machine share its memory") {
+  const MemoryNeeds own{.weights = kMiB, .kv_block = 1024};
+  MemoryNeeds host = own;
+  host += {.weights = 2 * kMiB, .kv_block = 3 * 1024};
+  const auto made = plan_load(order(), spec(), "native", own, host, machine(11 * kMiB));
+  REQUIRE(made.has_value());
+  CHECK(made->budget.kv_blocks == 8 * kMiB / 4 / 4096);  // a quarter of what is left, for both
+  CHECK(made->kv_bytes == made->budget.kv_blocks * 1024);
+  CHECK(plan_load(order(), spec(), "native", own, own, machine(100 * kGiB))->kv_bytes == kGiB);
+  LoadOrder o = order();
+  o.kv_memory = 4 * kMiB;  // a rank
+  const auto asked = plan_load(o, spec(), "native", own, host, machine(11 * kMiB));
+  REQUIRE(!asked.has_value());
+  CHECK(asked.error().message ==
+        "model m: kv_memory asks for 16 MiB, 8 MiB of memory are free beside the weights; ask for "
+        "less");
+  const auto heavy = plan_load(order(), spec(), "native", own, host, machine(3 * kMiB - 1));
+  REQUIRE(!heavy.has_value());
+  CHECK(heavy.error().message ==
+        "model m: its weights need 3 MiB, 2 MiB of memory are free; use a smaller model");
+}
+
+TEST_CASE("load plan: a group serves with the least of what its ranks have room for") {
+  const LoadPlan rich = plan(order(), "native", 100 * kGiB),
+                 poor = plan(order(), "native", 2 * kMiB);
+  REQUIRE(poor.budget.kv_blocks == 64);
+  const LoadOffer offers[] = {offer_of(rich), offer_of(poor), {1000, 100, 7}};
+  for (const LoadPlan& own : {rich, poor}) {
+    const auto agreed = agree(order(), spec(), own, offers);
+    REQUIRE(agreed.has_value());
+    CHECK(agreed->budget.kv_blocks == 64);
+    CHECK(agreed->budget.max_rows == 100);
+    CHECK(agreed->prefill_chunk == 100);
+    CHECK(agreed->budget.max_slots == 7);
+    CHECK(agreed->budget.context == 63 * 16);
+    CHECK(agreed->kv_bytes == 64 * kNativeBlock);
   }
+  LoadOrder o = order();
+  o.context = 63 * 16 + 1;
+  const auto refused = agree(o, spec(), plan(o, "native", 100 * kGiB), offers);
+  REQUIRE(!refused.has_value());
+  CHECK(refused.error().param == "ctx");
+  CHECK(refused.error().message ==
+        "model m: ctx 1009 needs more KV than the 1008 positions there is memory for; ask for more "
+        "kv_memory or less ctx");
 }

@@ -1,5 +1,7 @@
 #include "cluster/node_supervisor.h"
 
+#include <algorithm>
+
 #include "node_rig.h"
 
 using namespace troupe;
@@ -92,7 +94,7 @@ TEST_CASE(
   REQUIRE(rig.sent<AbortOrder>(kFirst).size() == 1);
   CHECK(rig.sent<AbortOrder>(kFirst)[0].generation == Generation(1));
   rig.exit(kFirst);
-  CHECK(rig.group(1).reason == "the shard process ended: exit status 70");
+  CHECK(rig.group(1).reason == "the process of rank 1 ended: exit status 70");
   rig.wait(100ms);
   CHECK(rig.all<node_out::Spawn>().size() == 2);
   rig.join(kFirst);
@@ -463,5 +465,45 @@ TEST_CASE(
   CHECK(rows[3].generation == 1);
   rig.exit(kSecond);
   CHECK(rig.machine.tree()[4].state == "starting");
-  CHECK(rig.machine.tree()[3].reason == "the shard process ended: exit status 70");
+  CHECK(rig.machine.tree()[3].reason == "the process of rank 1 ended: exit status 70");
+}
+
+TEST_CASE("node supervisor: ranks of a group share memory before they load, until it ends") {
+  NodeRig rig;
+  rig.step(node_in::Start{});
+  rig.join(kSolo);
+  CHECK(rig.all<node_out::Share>().empty());
+  rig.join(kFirst);
+  rig.join(kSecond);
+  const auto shares = rig.all<node_out::Share>();
+  REQUIRE(shares.size() == 1);
+  CHECK(shares[0].group == GroupId(1));
+  CHECK(shares[0].generation == Generation(1));
+  REQUIRE(shares[0].ranks.size() == 2);
+  CHECK(shares[0].ranks[0].child == kFirst);
+  CHECK(shares[0].ranks[0].incarnation == rig.incarnation(kFirst));
+  CHECK(shares[0].ranks[1].child == kSecond);
+  CHECK(shares[0].ranks[1].incarnation == rig.incarnation(kSecond));
+  const auto is_load = [](const NodeEffect& e) {
+    const auto* to = std::get_if<node_out::ToChild>(&e);
+    return to && std::holds_alternative<LoadOrder>(to->message);
+  };
+  const auto share = std::ranges::find_if(
+      rig.effects, [](const NodeEffect& e) { return std::holds_alternative<node_out::Share>(e); });
+  CHECK(share < std::ranges::find_if(rig.effects, is_load));
+  SUBCASE("memory that can't be had is the reason why nothing loads") {
+    rig.step(node_in::ShareFailed{
+        GroupId(1), Generation(1), {ErrorCode::unavailable, "no memory is left", {}}});
+    CHECK(rig.group(1).reason == "loading failed: no memory is left");
+    REQUIRE(rig.all<node_out::LoadFailed>().size() == 1);
+  }
+  SUBCASE("a rank that is lost") {
+    rig.loaded(kFirst);
+    rig.loaded(kSecond);
+    CHECK(rig.all<node_out::Unshare>().empty());
+    rig.exit(kSecond);
+  }
+  REQUIRE(rig.all<node_out::Unshare>().size() == 1);
+  CHECK(rig.all<node_out::Unshare>()[0].group == GroupId(1));
+  CHECK(rig.all<node_out::Unshare>()[0].generation == Generation(1));
 }

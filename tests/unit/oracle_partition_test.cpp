@@ -290,15 +290,16 @@ TEST_CASE("oracle: a step longer than its deadline says so") {
   CHECK(output.error().code == ErrorCode::deadline_exceeded);
 }
 
-TEST_CASE("oracle: load refuses a foreign model, several ranks and an empty budget") {
+TEST_CASE("oracle: load refuses a foreign model, ranks without a collective and an empty budget") {
   OraclePartition p;
-  const PartitionPlan one{.ranks = {RankPlan{}}}, two{.ranks = {RankPlan{}, RankPlan{}}};
+  const PartitionPlan one{.ranks = {RankPlan{}}};
   ModelSpec foreign = oracle_spec();
   foreign.vocab = 49152;
   CHECK(says(p.load(OracleWeights(), foreign, one, 0, kOracleBudget).error().message,
              "vocabulary of 49152"));
-  CHECK(says(p.load(OracleWeights(), oracle_spec(), two, 0, kOracleBudget).error().message,
-             "one rank a group"));
+  CHECK(says(
+      p.load(OracleWeights(), oracle_spec(), oracle_plan(2, 1), 1, kOracleBudget).error().message,
+      "Rank 1 of 2 was given no collective of these ranks"));
   CHECK(says(p.load(OracleWeights(), oracle_spec(), one, 0, {}).error().message,
              "at least one KV block"));
 }

@@ -114,11 +114,11 @@ TEST_CASE("shard group: the death of one rank ends the generation of all") {
   REQUIRE(rig.all<group_out::Abort>().size() == 1);
   CHECK(rig.all<group_out::Abort>()[0].rank == 0);
   CHECK(rig.all<group_out::Abort>()[0].generation == Generation(1));
-  rig.is(GroupState::starting, 1, "the shard process ended: signal 9 (SIGKILL)");
+  rig.is(GroupState::starting, 1, "the process of rank 1 ended: signal 9 (SIGKILL)");
   rig.up(1, 21);
   CHECK(rig.all<group_out::Load>().empty());  // rank 0 still holds generation 1
   rig.lose(0, 10);
-  CHECK(rig.machine.reason() == "the shard process ended: signal 9 (SIGKILL)");
+  CHECK(rig.machine.reason() == "the process of rank 1 ended: signal 9 (SIGKILL)");
   rig.up(0, 20);
   REQUIRE(rig.all<group_out::Load>().size() == 2);
   CHECK(rig.all<group_out::Load>()[1].generation == Generation(2));

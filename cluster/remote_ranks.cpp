@@ -1,0 +1,90 @@
+#include "cluster/remote_ranks.h"
+
+#include <utility>
+
+namespace troupe {
+
+RemoteRanks::RemoteRanks(GroupId group, std::string own, const std::vector<std::string>& nodes)
+    : group_(group) {
+  for (size_t rank = 0; rank < nodes.size(); ++rank) {
+    if (nodes[rank] == own) continue;
+    ranks_[static_cast<int32_t>(rank)].node = nodes[rank];
+    nodes_[nodes[rank]];
+  }
+}
+
+void RemoteRanks::load(const group_out::Load& load, LoadOrder order) {
+  Node& node = nodes_.at(ranks_.at(load.rank).node);
+  // A generation's first rank on its node begins the order, the others join it.
+  if (!node.order || node.order->load.generation != load.generation)
+    node.order = RanksOrder{.load = std::move(order)};
+  node.order->load.rank = 0;
+  node.order->load.generation = load.generation;
+  node.order->ranks.push_back({load.rank, load.incarnation});
+  node.unsent = true;
+}
+
+void RemoteRanks::end(int32_t rank) {
+  Node& node = nodes_.at(ranks_.at(rank).node);
+  if (!node.order) return;  // the node is gone, and the loss of this rank is on its way
+  ranks_.at(rank).ended = node.order->load.generation;
+  node.order->over = true;
+  node.unsent = true;
+}
+
+std::vector<std::pair<std::string, RanksOrder>> RemoteRanks::take_orders() {
+  std::vector<std::pair<std::string, RanksOrder>> orders;
+  for (auto& [name, node] : nodes_)
+    if (std::exchange(node.unsent, false)) orders.emplace_back(name, *node.order);
+  return orders;
+}
+
+void RemoteRanks::joined(const std::string& name) {
+  if (auto node = nodes_.find(name); node != nodes_.end())
+    node->second.unsent = node->second.order.has_value();
+}
+
+std::vector<GroupInput> RemoteRanks::reported(const std::string& node, const RanksReport& report) {
+  std::vector<GroupInput> out;
+  if (report.group != group_) return out;
+  for (const RankState& state : report.ranks) {
+    const auto at = ranks_.find(state.rank);
+    if (at == ranks_.end() || at->second.node != node) continue;
+    Rank& rank = at->second;
+    // A process that lives on took no part in what is over: it is as good as a new one.
+    const bool spared = rank.ended.value > 0 && report.over >= rank.ended;
+    if (rank.process != state.process || spared) {
+      if (rank.process != Incarnation())
+        out.push_back(group_in::RankLost{
+            state.rank, rank.process,
+            state.why.empty() ? std::string("its process was replaced") : state.why});
+      rank.process = state.process;
+      rank.suspect = false;
+      rank.ended = Generation();
+      if (state.process != Incarnation())
+        out.push_back(group_in::RankUp{state.rank, state.process});
+    }
+    if (state.process == Incarnation()) continue;
+    if (std::exchange(rank.suspect, state.suspect) != state.suspect)
+      out.push_back(group_in::RankSuspect{state.rank, state.process, state.suspect});
+    if (state.loaded && state.loaded->rank == state.rank)
+      out.push_back(group_in::Loaded{state.process, *state.loaded});
+    if (state.fault) out.push_back(group_in::Fault{state.process, *state.fault});
+  }
+  return out;
+}
+
+std::vector<GroupInput> RemoteRanks::gone(const std::string& node, const std::string& why) {
+  std::vector<GroupInput> out;
+  for (auto& [number, rank] : ranks_) {
+    if (rank.node != node || rank.process == Incarnation()) continue;
+    out.push_back(group_in::RankLost{number, std::exchange(rank.process, {}), why});
+    rank.suspect = false;
+    rank.ended = Generation();
+  }
+  // Its next life knows nothing of what this one was told.
+  if (auto at = nodes_.find(node); at != nodes_.end()) at->second = Node{};
+  return out;
+}
+
+}  // namespace troupe
