@@ -53,13 +53,9 @@ TEST_CASE("modelled cluster: stages of a pipeline overlap for plans of different
 TEST_CASE("modelled cluster: equal seeds give equal runs, others do not") {
   const auto run = [](uint64_t seed) {
     ModelledCluster cluster(shape_of(2, 3, 600, by_rows));
-    return run_closed(cluster, 2,
-                      {.streams = 20,
-                       .prompt_tokens = 200,
-                       .answer_tokens = 40,
-                       .warm = 2s,
-                       .window = 3s,
-                       .seed = seed});
+    return run_closed(
+        cluster, 2,
+        {.streams = 20, .prompt_tokens = 200, .answer_tokens = 40, .spread = 1s, .seed = seed});
   };
   const LoadResult a = run(1), b = run(1), c = run(2);
   CHECK(a.tokens_per_second == b.tokens_per_second);
@@ -75,11 +71,7 @@ TEST_CASE("modelled cluster: throughput is what the device allows, and groups ad
   const auto rate = [](int groups) {
     ModelledCluster cluster(shape_of(1, groups, 2000, ten_ms));
     return run_closed(cluster, 1,
-                      {.streams = 16 * groups,
-                       .prompt_tokens = 64,
-                       .answer_tokens = 100,
-                       .warm = 3s,
-                       .window = 10s})
+                      {.streams = 16 * groups, .prompt_tokens = 64, .answer_tokens = 100})
         .tokens_per_second;
   };
   const double one = rate(1), four = rate(4);

@@ -101,7 +101,7 @@ def collectives() -> list[Row]:
     rows = []
     for line in text.splitlines():
         found = re.match(r"(.{58}) +(\d+) +([\d.]+) +([\d.]+) +([\d.]+) +(.*)", line)
-        goal = found and re.search(r"([\d.]+)", found[6])
+        goal = found and re.search(r"<= ([\d.]+)", found[6])
         if not goal:
             continue
         rows.append(Row(f"{found[1].strip()}, {int(found[2]):,} bytes",

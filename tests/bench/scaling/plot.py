@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""docs/scaling-*.svg from tests/bench/scaling/figures.json, and the tables of docs/scaling.md on standard output.
+"""docs/scaling-*.svg and the tables of docs/scaling.md from tests/bench/scaling/figures.json, which run.py keeps.
 
-    build/release/scaling gpu > gpu.json           # run.py does all of it and keeps figures.json
     python3 tests/bench/scaling/plot.py
 """
 
@@ -49,42 +48,60 @@ def latency(rows: list[dict], size: str) -> None:
           "answer tokens/s and GPU", "ms between tokens, median", series, x_log=True, y_log=True)
 
 
-def gpu_table(rows: list[dict]) -> None:
-    print("| model, layout | GPUs | tokens/s | TTFT p50 / p95, s | between tokens p50 / p99, ms |\n|---|---|---|---|---|")
+def gpu_table(rows: list[dict]) -> str:
+    out = ["| model, layout | GPUs | tokens/s | TTFT p50 / p95, s | between tokens p50 / p99, ms |", "|---|---|---|---|---|"]
     for row in rows:
         if row["read_share"] != USUAL_SHARE or row["streams"] != USUAL_STREAMS * row["gpus"] or row["gpus"] not in (16, 64):
             continue
-        print(f"| {row['model'].split()[0]} {layout_of(row)} x DP {row['groups']} | {row['gpus']} | "
-              f"{row['tokens_per_second']:,.0f} | {row['ttft_p50']:.2f} / {row['ttft_p95']:.2f} | "
-              f"{1e3 * row['gap_p50']:.1f} / {1e3 * row['gap_p99']:.1f} |")
-    print("\n| model, layout, 16 GPUs | tokens/s at e = 0.6 / 0.7 / 0.8 | one stream alone, tokens/s |\n|---|---|---|")
+        out.append(f"| {row['model'].split()[0]} {layout_of(row)} x DP {row['groups']} | {row['gpus']} | "
+                   f"{row['tokens_per_second']:,.0f} | {row['ttft_p50']:.2f} / {row['ttft_p95']:.2f} | "
+                   f"{1e3 * row['gap_p50']:.1f} / {1e3 * row['gap_p99']:.1f} |")
+    return "\n".join(out)
+
+
+def doubt_table(rows: list[dict]) -> str:
+    out = ["| model, layout, 16 GPUs | tokens/s at e = 0.6 / 0.7 / 0.8 | one stream alone, tokens/s |", "|---|---|---|"]
     for model in dict.fromkeys(r["model"] for r in rows):
         for name, group in by_layout([r for r in rows if r["model"] == model and r["gpus"] == CURVE_GPUS]).items():
             share = {r["read_share"]: r["tokens_per_second"] for r in group if r["streams"] == USUAL_STREAMS * CURVE_GPUS}
             alone = [1 / r["gap_p50"] for r in group if r["streams"] == 1]
-            print(f"| {model.split()[0]} {name} | " + " / ".join(f"{share[s]:,.0f}" for s in sorted(share)) +
-                  f" | {alone[0]:.0f} |")
+            out.append(f"| {model.split()[0]} {name} | " + " / ".join(f"{share[s]:,.0f}" for s in sorted(share)) +
+                       f" | {alone[0]:.0f} |")
+    return "\n".join(out)
 
 
-def routing_table(rows: list[dict]) -> None:
-    print("\n| KV blocks in all | routers, groups | hit rate | of one group's | TTFT p50 / p95, ms |\n|---|---|---|---|---|")
+def routing_table(rows: list[dict]) -> str:
+    out = ["| KV blocks in all | routers, groups | hit rate | of one group's | TTFT p50 / p95, ms |", "|---|---|---|---|---|"]
     one = {r["kv_blocks"]: r["hit_rate"] for r in rows if r["groups"] == 1}
     for r in rows:
-        print(f"| {r['kv_blocks']:,} | {r['routers']}, {r['groups']} | {r['hit_rate']:.3f} | "
-              f"{r['hit_rate'] / one[r['kv_blocks']]:.2f} | {1e3 * r['ttft_p50']:.1f} / {1e3 * r['ttft_p95']:.1f} |")
+        out.append(f"| {r['kv_blocks']:,} | {r['routers']}, {r['groups']} | {r['hit_rate']:.3f} | "
+                   f"{r['hit_rate'] / one[r['kv_blocks']]:.2f}x | {1e3 * r['ttft_p50']:.1f} / {1e3 * r['ttft_p95']:.1f} |")
+    return "\n".join(out)
 
 
-def cpu_table(cpu: dict) -> None:
-    print("\n| on this machine | measured, tokens/s | predicted | error |\n|---|---|---|---|")
+def cpu_table(cpu: dict) -> str:
+    out = [f"Load average {cpu['load_average']:.2f}.", "", "| on this machine | measured, tokens/s | predicted | error |",
+           "|---|---|---|---|"]
     for row in cpu["rows"]:
         error = row["predicted"] / row["measured"] - 1
-        print(f"| {row['what']} | {row['measured']:,.0f} | {row['predicted']:,.0f} | {100 * error:+.0f} % |")
-    measured = [(r["streams"], r["measured"]) for r in cpu["rows"] if r["kind"] == "one"]
-    predicted = [(r["streams"], r["predicted"]) for r in cpu["rows"] if r["kind"] == "one"]
-    chart(DOCS / "scaling-cpu.svg", "SmolLM2-135M on this CPU: one process, measured and predicted", "streams at once",
-          "answer tokens/s", [{"name": "measured", "points": measured},
-                              {"name": "predicted", "points": predicted, "dashed": True}], x_log=True,
-          x_ticks=[x for x, _ in measured])
+        out.append(f"| {row['what']} | {row['measured']:,.0f} | {row['predicted']:,.0f} | {100 * error:+.0f} % |")
+    return "\n".join(out)
+
+
+def cpu_plot(cpu: dict) -> None:
+    one = [r for r in cpu["rows"] if r["kind"] == "one"]
+    chart(DOCS / "scaling-cpu.svg", "SmolLM2-135M on this CPU, one process of 2 threads", "streams at once",
+          "answer tokens/s", [{"name": "measured", "points": [(r["streams"], r["measured"]) for r in one]},
+                              {"name": "predicted", "points": [(r["streams"], r["predicted"]) for r in one],
+                               "dashed": True}], x_log=True, x_ticks=[r["streams"] for r in one])
+
+
+def put(text: str, name: str, table: str) -> str:
+    begin, end = f"<!-- figures: {name} -->\n", "<!-- end -->"
+    head, _, rest = text.partition(begin)
+    if not rest:
+        raise SystemExit(f"docs/scaling.md has no place for the table '{name}': add '{begin.strip()}' and '{end}'")
+    return head + begin + table + "\n" + end + rest.partition(end)[2]
 
 
 def main() -> None:
@@ -92,10 +109,15 @@ def main() -> None:
     for size in ("70B", "405B"):
         throughput(figures["gpu"], size)
         latency(figures["gpu"], size)
-    gpu_table(figures["gpu"])
-    routing_table(figures["routing"])
+    page = DOCS / "scaling.md"
+    text = page.read_text()
+    for name, table in (("gpu", gpu_table(figures["gpu"])), ("doubt", doubt_table(figures["gpu"])),
+                        ("routing", routing_table(figures["routing"]))):
+        text = put(text, name, table)
     if "cpu" in figures:
-        cpu_table(figures["cpu"])
+        text = put(text, "cpu", cpu_table(figures["cpu"]))
+        cpu_plot(figures["cpu"])
+    page.write_text(text)
 
 
 if __name__ == "__main__":

@@ -89,9 +89,7 @@ std::string run_gpu(const GpuCase& c, int gpus, int streams_per_gpu, double read
     return all;
   };
   ModelledCluster cluster(shape);
-  ClosedLoad load{.streams = streams_per_gpu == 0 ? 1 : streams};
-  load.warm = 12s;
-  load.window = 8s;
+  const ClosedLoad load{.streams = streams_per_gpu == 0 ? 1 : streams};
   const LoadResult r = run_closed(cluster, 2, load);
   return fmt::format(
       "{{\"model\":\"{}\",\"tensor\":{},\"pipeline\":{},\"groups\":{},\"gpus\":{},\"streams\":{},"

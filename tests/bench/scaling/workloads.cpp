@@ -123,25 +123,31 @@ PrefixResult run_shared_prefixes(ModelledCluster& cluster, int routers, int grou
 }
 
 LoadResult run_closed(ModelledCluster& cluster, int routers, const ClosedLoad& load) {
-  const Time from = cluster.now() + load.warm, to = from + load.window;
-  Samples samples;
+  const auto streams = static_cast<size_t>(load.streams);
+  const size_t warm = streams * static_cast<size_t>(load.warm);
+  const size_t enough = warm + streams * static_cast<size_t>(load.window);
+  Time from{}, to = kNever;
+  std::vector<Answered> answers;
   std::function<void(uint64_t, uint64_t)> next = [&](uint64_t stream, uint64_t turn) {
-    if (cluster.now() >= to) return;
     cluster.ask(static_cast<int>(stream % static_cast<uint64_t>(routers)),
                 words(mix64(load.seed, stream << 20 | turn), load.prompt_tokens),
                 load.answer_tokens, [&, stream, turn](const Answered& answer) {
-                  samples.add(answer, from, to);
-                  next(stream, turn + 1);
+                  answers.push_back(answer);
+                  if (answers.size() == warm) from = cluster.now();
+                  if (answers.size() == enough) to = cluster.now();
+                  if (to == kNever) next(stream, turn + 1);
                 });
   };
-  // Spread over the warm-up, so that they don't go on in step.
-  const auto spread = static_cast<uint64_t>((load.warm / 2).count());
-  for (uint64_t i = 0; i < static_cast<uint64_t>(load.streams); ++i)
+  // Not all at once, so that they don't go on in step.
+  const auto spread = static_cast<uint64_t>(load.spread.count());
+  for (uint64_t i = 0; i < streams; ++i)
     cluster.at(cluster.now() + Duration(static_cast<int64_t>(mix64(load.seed, i) % spread)),
                [&, i] { next(i, 0); });
-  cluster.run_until(to);
-  cluster.run_out(kNever);  // what is still running has tokens in the window
-  return samples.result(to_seconds(load.window));
+  cluster.run_until(cluster.now() + load.spread);
+  cluster.run_out(kNever);  // what still runs at the end has tokens that count
+  Samples samples;
+  for (const Answered& answer : answers) samples.add(answer, from, to);
+  return samples.result(to_seconds(to - from));
 }
 
 LoadResult run_burst(ModelledCluster& cluster, int streams, int32_t prompt_tokens,

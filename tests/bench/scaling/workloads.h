@@ -34,7 +34,9 @@ PrefixResult run_shared_prefixes(ModelledCluster& cluster, int routers, int grou
 struct ClosedLoad {
   int streams = 1;
   int32_t prompt_tokens = 1024, answer_tokens = 256;
-  Duration warm = 10s, window = 20s;  ///< only what happens in the window counts
+  Duration spread = 5s;  ///< in which the first ones are asked
+  /// Answers a stream, on average: before what counts, and while it does.
+  int warm = 2, window = 2;
   uint64_t seed = 1;
 };
 
