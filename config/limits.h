@@ -132,6 +132,9 @@ inline constexpr int32_t kPromptTurnRows = 512;
 /// A plan waits only behind a step that is expected to be shorter: behind a long one the gap does
 /// not show, and who arrives meanwhile may still join the next step.
 inline constexpr Duration kPlanAheadBehindMax = 20ms;
+/// top_k up to which tensor parallel ranks send their largest logits instead of all: some hundreds
+/// of bytes in place of 4 an id.
+inline constexpr int32_t kSummaryTopMax = 128;
 inline constexpr size_t kPrefixBlocksMax = 1 << 20;  ///< entries of a prefix index
 
 // -- failure detection (times are stretched by limits.timing_scale)

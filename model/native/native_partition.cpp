@@ -116,7 +116,7 @@ Result<Capabilities> NativePartition::load(const WeightSource& weights, const Mo
     std::vector<RowRange> vocab;
     for (int32_t tp = 0; tp < plan.tensor_parallel; ++tp)
       vocab.push_back(plan.ranks[static_cast<size_t>(tp)].vocab);
-    head_gather_ = HeadGather(group, std::move(vocab));
+    head_gather_ = HeadGather(group, *pool_, std::move(vocab));
   }
   sequences_.reserve(static_cast<size_t>(budget.max_slots));
 
@@ -201,7 +201,7 @@ Result<void> NativePartition::compute_head(const StepPlan& plan) {
     const int32_t end = tile + count < tiling.count ? tiling.first(tile + count) : tiling.rows;
     if (group.tensor_parallel() > 1)
       if (auto ok = head_gather_.run(head_, end - first,
-                                     [&](int32_t row) { return answer_.wants_logits(plan, first + row); });
+                                     [&](int32_t row) { return answer_.needs(plan, first + row); });
           !ok)
         return ok;
     timer_.ends(PhaseTimer::head);
@@ -219,7 +219,8 @@ void NativePartition::answer_rows(const StepPlan& plan, int32_t first, int32_t c
   const LogitRows rows{.logits = head_.logits(0).data(),
                        .stride = head_.stride(),
                        .first = first,
-                       .largest = std::span(largest).first(static_cast<size_t>(count))};
+                       .largest = std::span(largest).first(static_cast<size_t>(count)),
+                       .summaries = head_gather_.summaries()};
   const StepAnswer::Jobs jobs = answer_.take(plan, rows);
   const auto run = [&](int job, int thread) { answer_.run(plan, rows, job, thread); };
   if (jobs.costly) {
