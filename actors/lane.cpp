@@ -71,8 +71,8 @@ void DeviceLane::follow(Duration idle, std::function<void()> stepped,
 void DeviceLane::post(Job job) {
   {
     std::lock_guard lock(mutex_);
-    TROUPE_CHECK(waiting_count_ < waiting_.size(), waiting_count_);
-    waiting_[waiting_count_++] = std::move(job);
+    TROUPE_CHECK(waiting_.size() < kWaitingMax, waiting_.size());
+    waiting_.push_back(std::move(job));
   }
   ready_.notify_one();
 }
@@ -87,22 +87,49 @@ void DeviceLane::abort() noexcept {
 
 void DeviceLane::loop() {
   for (;;) {
-    Job job;
-    {
-      std::unique_lock lock(mutex_);
-      ready_.wait(lock, [&] { return stopping_ || waiting_count_ > 0; });
-      if (stopping_) return;
-      job = std::move(waiting_.front());
-      std::move(waiting_.begin() + 1, waiting_.end(), waiting_.begin());
-      waiting_[--waiting_count_] = Job{};
-    }
-    if (auto* load = std::get_if<LoadJob>(&job))
+    std::optional<Job> job = next_job();
+    if (!job) {
+      if (submitted_.empty()) return;
+      finish_oldest();
+    } else if (auto* load = std::get_if<LoadJob>(&*job)) {
       load->done(load_now(load->order));
-    else if (auto* run = std::get_if<RunJob>(&job))
-      run->done(run_now(*run));
-    else if (auto* follow = std::get_if<FollowJob>(&job))
+    } else if (auto* run = std::get_if<RunJob>(&*job)) {
+      const Ticket ticket = partition_->submit(*run->plan);
+      submitted_.push_back({std::move(*run), ticket});
+    } else if (auto* follow = std::get_if<FollowJob>(&*job)) {
       follow->ended(follow_steps(*partition_, follow->idle, follow->stepped));
+    }
   }
+}
+
+std::optional<DeviceLane::Job> DeviceLane::next_job() {
+  std::unique_lock lock(mutex_);
+  const auto wakes = [&] { return stopping_ || !waiting_.empty(); };
+  if (submitted_.empty())
+    ready_.wait(lock, wakes);
+  else if (misses_a_plan())
+    ready_.wait_for(lock, kLanePlanWait, wakes);
+  if (stopping_ || waiting_.empty()) return std::nullopt;
+  Job job = std::move(waiting_.front());
+  waiting_.pop_front();
+  return job;
+}
+
+/// The batcher was just told of an answer and nothing of that lane is here, while plans of other
+/// lanes run: once the partition waits for one of those it starts nothing that comes later.
+bool DeviceLane::misses_a_plan() const {
+  return std::ranges::none_of(
+      submitted_, [&](const Submitted& s) { return s.job.plan->key.lane == finished_lane_; });
+}
+
+void DeviceLane::finish_oldest() {
+  const Submitted oldest = std::move(submitted_.front());
+  submitted_.pop_front();
+  const auto output = partition_->wait(oldest.ticket, oldest.job.timeout);
+  finished_lane_ = oldest.job.plan->key.lane;
+  if (!output) return oldest.job.done(batcher_in::StepFailed{oldest.job.plan->key, output.error()});
+  // The partition reuses its output at the next wait; the batcher may look at it later than that.
+  oldest.job.done(batcher_in::StepDone{std::make_shared<const StepOutput>(**output)});
 }
 
 Result<void> DeviceLane::meet(const LoadOrder& order) {
@@ -188,14 +215,6 @@ Result<LoadedModel> DeviceLane::load_now(const LoadOrder& order) {
   if (!capabilities) return std::unexpected(capabilities.error());
   loaded.capabilities = std::move(*capabilities);
   return loaded;
-}
-
-BatcherInput DeviceLane::run_now(const RunJob& job) {
-  const Ticket ticket = partition_->submit(*job.plan);
-  auto output = partition_->wait(ticket, job.timeout);
-  if (!output) return batcher_in::StepFailed{job.plan->key, output.error()};
-  // The partition reuses its output at the next wait; the batcher may look at it later than that.
-  return batcher_in::StepDone{std::make_shared<const StepOutput>(**output)};
 }
 
 }  // namespace troupe

@@ -2,11 +2,12 @@
 // a CAF worker. The lane answers by messages; tests inject one that answers inline.
 #pragma once
 
-#include <array>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <variant>
 
@@ -31,7 +32,8 @@ class Lane {
   virtual ~Lane() = default;
   /// Answers once through `done` (any thread). Before any run().
   virtual void load(LoadOrder order, std::function<void(Result<LoadedModel>)> done) = 0;
-  /// At most kPlansInFlightMax plans that were not answered yet; they run one after another.
+  /// At most plans_in_flight_max(stages) plans that were not answered yet; each stage runs them one
+  /// after another.
   /// `timeout` counts from when this one may start. Answers through `done`: StepDone or StepFailed.
   virtual void run(std::shared_ptr<const StepPlan> plan, Duration timeout,
                    std::function<void(BatcherInput)> done) = 0;
@@ -73,11 +75,19 @@ class DeviceLane final : public Lane {
     std::function<void()> stepped;
     std::function<void(Error)> ended;
   };
-  using Job = std::variant<std::monostate, LoadJob, RunJob, FollowJob>;
-  /// Those that wait: a plan may wait while another one runs.
-  static constexpr size_t kWaitingMax = kPlansInFlightMax;
+  using Job = std::variant<LoadJob, RunJob, FollowJob>;
+  /// A plan that the partition has.
+  struct Submitted {
+    RunJob job;
+    Ticket ticket;
+  };
+  static constexpr size_t kWaitingMax = plans_in_flight_max(kCollectiveRanksMax);
   void post(Job job);
   void loop();
+  /// With plans submitted: none unless one is there, or comes soon where it would be missed.
+  std::optional<Job> next_job();
+  bool misses_a_plan() const;
+  void finish_oldest();
   Result<LoadedModel> load_now(const LoadOrder& order);
   /// The group's other ranks; does nothing in a group of one.
   Result<void> meet(const LoadOrder& order);
@@ -85,19 +95,20 @@ class DeviceLane final : public Lane {
   Result<LoadPlan> plan_together(const LoadOrder& order, const ModelSpec& spec,
                                  const std::string& backend, const WeightSource& weights,
                                  const PartitionPlan& partitions);
-  BatcherInput run_now(const RunJob& job);
 
   std::mutex mutex_;
   std::condition_variable ready_;
-  std::array<Job, kWaitingMax> waiting_;  ///< guarded; oldest first
-  size_t waiting_count_ = 0;              ///< guarded
-  bool stopping_ = false;                 ///< guarded
-  bool aborted_ = false;                  ///< guarded
+  std::deque<Job> waiting_;  ///< guarded; oldest first
+  bool stopping_ = false;    ///< guarded
+  bool aborted_ = false;     ///< guarded
   const std::shared_ptr<RankMemory> memory_;
   // Made by the lane thread, guarded while they are made; the partition uses the collective.
   std::unique_ptr<Collective> collective_;
   uint32_t generation_ = 0;
   std::unique_ptr<Partition> partition_;
+  // Of the lane thread.
+  std::deque<Submitted> submitted_;  ///< oldest first
+  uint32_t finished_lane_ = 0;       ///< of the plan that was finished last
   std::thread thread_;
 };
 

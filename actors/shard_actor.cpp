@@ -133,6 +133,7 @@ Result<void> ShardActor::start_batcher(const LoadedModel& loaded) {
   m.queue_max = static_cast<int32_t>(order_->queue_max);
   m.canary_interval = plan.canary;
   m.timing_scale = order_->timing_scale;
+  m.lanes = order_->pipeline_parallel;
   m.multi_rank = order_->tensor_parallel * order_->pipeline_parallel > 1;
   m.bundle = encode_bundle(loaded.bundle);
   batcher_ = home_system().spawn<BatcherActor>(std::move(config));

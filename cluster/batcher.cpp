@@ -16,7 +16,8 @@ ScheduleConfig schedule_config(const BatcherConfig& c) {
   return ScheduleConfig{.numerics_id = c.numerics_id,
                         .blocks = c.kv_blocks - 1,
                         .slots = std::min(c.max_slots - 1, c.max_rows),
-                        .rows = c.max_rows};
+                        .rows = c.max_rows,
+                        .lanes = c.lanes};
 }
 
 }  // namespace
@@ -25,10 +26,12 @@ Batcher::State::State(BatcherConfig c)
     : config(std::move(c)),
       schedule(schedule_config(config)),
       pace(config.timing_scale),
-      budget(config.prefill_chunk),
+      budget(std::max(config.prefill_chunk / config.lanes, 1), config.lanes),
       canary(config.max_slots - 1, config.kv_blocks - 1),
-      bundle(config.group, std::exchange(config.bundle, {})) {
+      bundle(config.group, std::exchange(config.bundle, {})),
+      lanes(static_cast<size_t>(config.lanes)) {
   TROUPE_CHECK(config.plans_in_flight >= 1 && config.plans_in_flight <= kPlansInFlightMax);
+  TROUPE_CHECK(config.lanes >= 1 && config.lanes <= kCollectiveRanksMax, config.lanes);
   TROUPE_CHECK(config.kv_blocks >= 2 && config.max_slots >= 2 && config.max_rows >= 1);
   TROUPE_CHECK(config.prefill_chunk >= 1 && config.context >= 2 && config.vocab >= 2);
 }
@@ -103,7 +106,7 @@ void Batcher::check() const {
   const State& s = *state_;
   s.schedule.check();
   s.sequences.check(s.schedule, s.flights);
-  s.flights.check(s.schedule, s.config.plans_in_flight, s.config.max_rows);
+  s.flights.check(s.schedule, s.config.lanes, s.config.plans_in_flight, s.config.max_rows);
   TROUPE_CHECK(s.schedule.waiting() <=
                static_cast<size_t>(s.config.queue_max + s.config.max_slots));
   if (s.over()) {

@@ -5,6 +5,10 @@
 // yet are named by the row that draws them, and what turns out to be surplus (an answer that ended
 // before) is dropped.
 //
+// For a pipeline plans are made in lanes, as many as it has stages, so that each stage has one to
+// run: sequences are divided among the lanes, and a lane's next plan names tokens by the rows of
+// its plan before.
+//
 // Pure. Owned by the batcher actor of the group's rank 0; one per generation's life of the process.
 #pragma once
 
@@ -32,7 +36,8 @@ struct BatcherConfig {
   int32_t max_rows = 0;       ///< per step
   int32_t max_slots = 0;      ///< running sequences
   int32_t prefill_chunk = 0;  ///< prompt rows in a step, until it is known how long they take
-  int32_t plans_in_flight = kPlansInFlightMax;  ///< 1: each waits for the one before
+  int32_t plans_in_flight = kPlansInFlightMax;  ///< of a lane; 1: each waits for the one before
+  int32_t lanes = 1;                            ///< stages of the group's pipeline
   int32_t context = 0;
   int32_t vocab = 0;
   int32_t queue_max = 0;
@@ -80,8 +85,9 @@ using BatcherInput =
 // -----------------------------------------------------------------------------------------------------
 
 namespace batcher_out {
-/// Run this plan, behind the one emitted before. `deadline` counts from when that one is done: no
-/// StepDone by then and the machine itself emits Fault at its next Tick.
+/// Run this plan, behind the one emitted before; if that is of another lane, one stage behind it.
+/// `deadline` counts from when that one is done: no StepDone by then and the machine itself emits
+/// Fault at its next Tick.
 struct RunStep {
   std::shared_ptr<const StepPlan> plan;
   Duration deadline{};

@@ -34,7 +34,14 @@ struct Batcher::State {
   SequenceTable sequences;
   Flights flights;
   Phase phase = Phase::serving;
-  uint64_t arrivals = 0, steps_started = 0, steps_done = 0, prev_hash = 0;
+  /// A lane's plan before the next one.
+  struct Lane {
+    uint64_t step = 0, hash = 0;
+  };
+  std::vector<Lane> lanes;
+  /// Waits for somebody to be preempted; until it has what it needs no other lane plans.
+  std::optional<int32_t> starved;
+  uint64_t arrivals = 0, steps_started = 0, steps_done = 0;
   std::optional<Time> last_done;  ///< first input's time until a step is done
   std::array<uint64_t, 4> phase_us{};
 
@@ -65,8 +72,10 @@ struct Batcher::State {
   void watch(Time now, BatcherEffects& out);
   void fault(Error error, BatcherEffects& out);
   void run_next(Time now, BatcherEffects& out);
-  bool run_one(Time now, BatcherEffects& out);
-  bool may_plan_ahead() const;
+  bool run_any(Time now, BatcherEffects& out);
+  bool run_one(Time now, int32_t lane, BatcherEffects& out);
+  std::vector<int32_t> lanes_in_turn() const;
+  bool may_plan(int32_t lane) const;
   bool canary_due(Time now) const;
   void launch(Time now, StepPlan plan, std::vector<Pick> picks, BatcherEffects& out);
 };

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <span>
 #include <utility>
 
@@ -66,7 +67,10 @@ void Batcher::State::on(Time now, const batcher_in::StepDone& in, BatcherEffects
   if (done->picks.empty()) {
     if (auto sound = canary.judge(output); !sound) return fault(sound.error(), out);
   } else {
-    budget.finished(done->prompt_rows, done->rows - done->prompt_rows, now - done->started);
+    // Alone it went through one stage after another; with company, the next would have been done a
+    // stage's time later.
+    const Duration took = (now - done->started) / (done->alone ? config.lanes : 1);
+    budget.finished(done->prompt_rows, done->rows - done->prompt_rows, took);
   }
   pace.finished(done->rows, now - done->started);
   ++steps_done;
@@ -130,36 +134,63 @@ void Batcher::State::fault(Error error, BatcherEffects& out) {
 }
 
 void Batcher::State::run_next(Time now, BatcherEffects& out) {
-  if (over()) return;
-  if (flights.empty() && !run_one(now, out)) return;
-  while (may_plan_ahead() && run_one(now, out)) continue;
+  while (!over() && run_any(now, out)) continue;
 }
 
-bool Batcher::State::may_plan_ahead() const {
-  if (flights.size() >= config.plans_in_flight) return false;
-  const Flight& newest = flights.newest();
+bool Batcher::State::run_any(Time now, BatcherEffects& out) {
+  if (flights.size() >= config.plans_in_flight + config.lanes - 1) return false;
+  for (const int32_t lane : lanes_in_turn()) {
+    if (may_plan(lane) && run_one(now, lane, out)) return true;
+    if (flights.empty()) return false;  // no lane has anything to run
+  }
+  return false;
+}
+
+/// The one that has been without a new plan for longest goes first.
+std::vector<int32_t> Batcher::State::lanes_in_turn() const {
+  std::vector<int32_t> turn(lanes.size());
+  std::iota(turn.begin(), turn.end(), 0);
+  std::ranges::sort(turn, {}, [&](int32_t lane) {
+    const uint64_t step = lanes[static_cast<size_t>(lane)].step;
+    return std::pair(starved == lane ? 0 : 1 + step, lane);
+  });
+  return turn;
+}
+
+bool Batcher::State::may_plan(int32_t lane) const {
+  if (starved && starved != lane) return false;
+  const int32_t in_lane = flights.in_lane(lane);
+  if (in_lane == 0) return true;
+  if (in_lane >= config.plans_in_flight) return false;
+  const Flight& newest = flights.newest_of(lane);
   // Where drafts end is known only when they are done, and they need all tokens before them.
-  if (newest.drafts > 0 || schedule.wants_drafts(budget, speculation)) return false;
+  if (newest.drafts > 0 || schedule.wants_drafts(budget, speculation, lane)) return false;
   return budget.expected(newest.prompt_rows, newest.rows - newest.prompt_rows) <
          kPlanAheadBehindMax;
 }
 
-bool Batcher::State::run_one(Time now, BatcherEffects& out) {
-  const Ahead ahead = flights.empty() ? Ahead::no : Ahead::yes;
-  std::vector<Pick> picks = schedule.pick(now, budget, speculation, ahead);
-  TROUPE_CHECK(!picks.empty() || schedule.empty() || ahead == Ahead::yes, schedule.waiting(),
-               schedule.running());
+bool Batcher::State::run_one(Time now, int32_t lane, BatcherEffects& out) {
+  const InFlight in_flight = flights.empty()              ? InFlight::nothing
+                             : flights.in_lane(lane) == 0 ? InFlight::other_lanes
+                                                          : InFlight::own_lane;
+  NextStep next = schedule.pick(now, budget, speculation, lane, in_flight);
+  TROUPE_CHECK(!next.picks.empty() || schedule.empty() || in_flight != InFlight::nothing,
+               schedule.waiting(), schedule.running());
+  if (next.must_preempt)
+    starved = lane;
+  else if (starved == lane)
+    starved.reset();
   const StepKey key{.epoch = config.epoch,
                     .generation = config.generation.value,
-                    .lane = 0,
+                    .lane = static_cast<uint32_t>(lane),
                     .step = steps_started + 1,
-                    .prev_hash = prev_hash};
-  if (!picks.empty()) {
-    StepPlan plan = build_plan(key, picks, schedule.take_closed());
-    launch(now, std::move(plan), std::move(picks), out);
+                    .prev_hash = lanes[static_cast<size_t>(lane)].hash};
+  if (!next.picks.empty()) {
+    StepPlan plan = build_plan(key, next.picks, schedule.take_closed());
+    launch(now, std::move(plan), std::move(next.picks), out);
     return true;
   }
-  if (ahead == Ahead::yes) return false;
+  if (in_flight != InFlight::nothing) return false;
   if (phase == Phase::draining) {
     phase = Phase::drained;
     out.push_back(batcher_out::Drained{});
@@ -175,16 +206,20 @@ bool Batcher::State::canary_due(Time now) const {
 }
 
 void Batcher::State::launch(Time now, StepPlan plan, std::vector<Pick> picks, BatcherEffects& out) {
-  ++steps_started;
-  prev_hash = plan.hash;
+  lanes[plan.key.lane] = {.step = ++steps_started, .hash = plan.hash};
   const auto rows = static_cast<int32_t>(plan.tokens.size());
   int32_t prompt_rows = 0, drafts = 0;
   for (const Pick& pick : picks) {
     prompt_rows += pick.feeds_prompt ? pick.rows : 0;
     drafts += pick.drafts;
   }
-  flights.start(Flight{std::make_shared<const StepPlan>(std::move(plan)), std::move(picks), rows,
-                       prompt_rows, drafts, now, pace.limit(rows)});
+  flights.start(Flight{.plan = std::make_shared<const StepPlan>(std::move(plan)),
+                       .picks = std::move(picks),
+                       .rows = rows,
+                       .prompt_rows = prompt_rows,
+                       .drafts = drafts,
+                       .started = now,
+                       .limit = pace.limit(rows)});
   out.push_back(batcher_out::RunStep{flights.newest().plan, flights.newest().limit});
 }
 

@@ -76,13 +76,14 @@ Slice slice_of(const Pick& pick, StepPlan& plan) {
   return slice;
 }
 
-void take_off(Sequence& sequence, const Slice& slice, size_t index) {
+void take_off(Sequence& sequence, const Slice& slice, size_t index, uint32_t lane) {
   ++sequence.flights;
   sequence.planned += slice.n_rows;
   if (slice.out != Out::sample) return;
   ++sequence.pending;
   sequence.drafting = slice.n_draft > 0;
   sequence.drawn_slice = static_cast<int32_t>(index);
+  sequence.drawn_lane = static_cast<int32_t>(lane);
 }
 
 }  // namespace
@@ -110,7 +111,7 @@ StepPlan build_plan(const StepKey& key, std::span<const Pick> picks, std::vector
       plan.copy.push_back({pick.sequence->copy_from->value, pick.sequence->blocks[own].value});
     }
     plan.slices.push_back(slice_of(pick, plan));
-    take_off(*pick.sequence, plan.slices.back(), plan.slices.size() - 1);
+    take_off(*pick.sequence, plan.slices.back(), plan.slices.size() - 1, key.lane);
   }
   plan.hash = hash_of(plan);
   return plan;

@@ -22,8 +22,9 @@ struct Pick {
 /// a token and so needs a step of its own.
 int32_t rows_possible(const Sequence& sequence);
 
-/// Marks slots as sent and sequences as in flight. A token that the plan before is going to draw is
-/// named by its slice there. `close` are slots the device still has open and nobody uses.
+/// Marks slots as sent and sequences as in flight. A token that the plan before in the lane is
+/// going to draw is named by its slice there. `close` are slots the device still has open and
+/// nobody uses.
 StepPlan build_plan(const StepKey& key, std::span<const Pick> picks, std::vector<int32_t> close);
 
 /// One greedy token from one position on a block and slot that belong to nobody else.

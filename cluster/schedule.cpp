@@ -42,28 +42,43 @@ void Schedule::free_slot(Sequence& sequence) {
   sequence.slot_sent = false;
 }
 
-std::vector<Pick> Schedule::pick(Time now, const StepBudget& budget, const Speculation& speculation,
-                                 Ahead ahead) {
-  std::vector<Pick> picks;
+/// Of a lane, of all that have a token to draw.
+int32_t Schedule::decode_share() const {
+  const auto decoding = std::ranges::count_if(running_, [](const auto& entry) {
+    const Sequence& s = *entry.second;
+    return !s.left && !s.complete_when_done() && !prefills(s);
+  });
+  return (static_cast<int32_t>(decoding) + config_.lanes - 1) / config_.lanes;
+}
+
+NextStep Schedule::pick(Time now, const StepBudget& budget, const Speculation& speculation,
+                        int32_t lane, InFlight in_flight) {
+  NextStep next;
+  std::vector<Pick>& picks = next.picks;
   picks.reserve(running_.size() + 1);
   int32_t rows_left = config_.rows;
+  int32_t share = std::min(decode_share(), rows_left);
   // Oldest first. has_block_for_next preempts only those behind, which are not picked yet.
-  for (auto at = running_.begin(); at != running_.end() && rows_left > 0; ++at) {
+  for (auto at = running_.begin(); at != running_.end() && share > 0; ++at) {
     Sequence& sequence = *at->second;
-    if (sequence.left || sequence.drafting || sequence.complete_when_done() || prefills(sequence))
+    if (sequence.left || sequence.drafting || sequence.complete_when_done() || prefills(sequence) ||
+        !sequence.may_join(lane))
       continue;
-    if (!has_block_for_next(sequence, ahead)) {
-      if (ahead == Ahead::yes) return {};
+    if (!has_block_for_next(sequence, in_flight)) {
+      // A pipeline is not emptied for one who is to wait anyway.
+      const bool nobody = config_.lanes > 1 && victim_younger_than(sequence) == nullptr;
+      if (in_flight != InFlight::nothing && !nobody) return {.picks = {}, .must_preempt = true};
       continue;
     }
     picks.push_back(Pick{.sequence = &sequence, .rows = 1});
+    --share;
     --rows_left;
   }
-  if (ahead == Ahead::no) add_drafts(budget, speculation, rows_left, picks);
+  if (in_flight != InFlight::own_lane) add_drafts(budget, speculation, rows_left, picks);
   const int32_t decode_rows = config_.rows - rows_left;
   const int32_t prompt_rows = budget.prompt_rows(decode_rows);
   pick_prompts(now, std::min(rows_left, prompt_rows), picks);
-  return picks;
+  return next;
 }
 
 void Schedule::add_drafts(const StepBudget& budget, const Speculation& speculation,
@@ -71,6 +86,7 @@ void Schedule::add_drafts(const StepBudget& budget, const Speculation& speculati
   const double cost = budget.extra_row_cost(static_cast<int32_t>(picks.size()));
   for (Pick& pick : picks) {
     Sequence& s = *pick.sequence;
+    if (s.flights > 0) continue;  // a chunk of its prompt still runs in another lane
     int32_t drafts = speculation.drafts(s.lookup.match().length, s.drawing(), cost);
     drafts = std::min({drafts, s.size_max - 1 - s.size(), rows_left});
     if (drafts <= 0) continue;
@@ -83,11 +99,12 @@ void Schedule::add_drafts(const StepBudget& budget, const Speculation& speculati
   }
 }
 
-bool Schedule::wants_drafts(const StepBudget& budget, const Speculation& speculation) const {
+bool Schedule::wants_drafts(const StepBudget& budget, const Speculation& speculation,
+                            int32_t lane) const {
   const double cost = budget.extra_row_cost(static_cast<int32_t>(running_.size()));
   return std::ranges::any_of(running_, [&](const auto& entry) {
     const Sequence& s = *entry.second;
-    return !s.left && s.size_planned() < s.size_max &&
+    return !s.left && s.size_planned() < s.size_max && s.may_join(lane) &&
            speculation.drafts(s.lookup.match().length, s.drawing(), cost) > 0;
   });
 }
@@ -130,10 +147,10 @@ void Schedule::pick_chunk(Sequence& sequence, Room& room, std::vector<Pick>& pic
   room.first = false;
 }
 
-bool Schedule::has_block_for_next(Sequence& sequence, Ahead ahead) {
+bool Schedule::has_block_for_next(Sequence& sequence, InFlight in_flight) {
   if (blocks_for(sequence.planned + 1) <= static_cast<int32_t>(sequence.blocks.size())) return true;
   while (!books_.grow(sequence)) {
-    if (ahead == Ahead::yes) return false;
+    if (in_flight != InFlight::nothing) return false;
     Sequence* victim = victim_younger_than(sequence);
     // Older and reserved ones go on meanwhile and will give back blocks when they end.
     if (victim == nullptr) return false;

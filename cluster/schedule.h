@@ -4,6 +4,11 @@
 // those that came later. Holds the order of those that wait and run, the slots and the KV books.
 // Owned by one Batcher.
 //
+// In a pipeline of several stages plans are made for lanes that run side by side, one in each
+// stage. A lane takes its share of those that decode, the oldest of those that no other lane is
+// drawing for, so that the lanes stay even; chunks of one prompt may follow each other in different
+// lanes.
+//
 // Nothing starves: those that wait enter strictly in order; the youngest loses its blocks when an
 // older one needs one; and a sequence that lost them kPreemptionsMax times enters again only with
 // all blocks it can ever need, so it need not be a victim again.
@@ -27,10 +32,18 @@ struct ScheduleConfig {
   int32_t blocks = 0;
   int32_t slots = 0;
   int32_t rows = 0;  ///< per step
+  int32_t lanes = 1;
 };
 
-/// Whether the plan is made while another one runs. Then nothing can be taken from anybody.
-enum class Ahead : uint8_t { no, yes };
+/// What is in flight when a plan is made. With anything there nothing can be taken from anybody.
+enum class InFlight : uint8_t { nothing, other_lanes, own_lane };
+
+/// What a lane shall do next.
+struct NextStep {
+  std::vector<Pick> picks;
+  /// Nothing, because somebody would have to be preempted: that waits until no plan is in flight.
+  bool must_preempt = false;
+};
 
 class Schedule {
  public:
@@ -41,12 +54,11 @@ class Schedule {
   /// Gives back all it holds. Not while a plan that names it is in flight.
   void remove(Sequence& sequence);
 
-  /// For the next step; takes slots and blocks, preempts. Empty when nothing can run, or ahead when
-  /// somebody would have to be preempted: that waits until no plan is in flight.
-  std::vector<Pick> pick(Time now, const StepBudget& budget, const Speculation& speculation,
-                         Ahead ahead);
-  /// Somebody would have drafts if the next plan waited until all tokens are known.
-  bool wants_drafts(const StepBudget& budget, const Speculation& speculation) const;
+  /// For the next step of a lane; takes slots and blocks, preempts. Empty when nothing can run.
+  NextStep pick(Time now, const StepBudget& budget, const Speculation& speculation, int32_t lane,
+                InFlight in_flight);
+  /// Somebody would have drafts if the lane's next plan waited until all its tokens are known.
+  bool wants_drafts(const StepBudget& budget, const Speculation& speculation, int32_t lane) const;
   /// The plan with this slice of the sequence is done and its tokens are known.
   void landed(Sequence& sequence, const Slice& slice, const SliceOut& out);
 
@@ -70,7 +82,8 @@ class Schedule {
 
  private:
   using Line = std::map<SequenceOrder, Sequence*>;
-  bool has_block_for_next(Sequence& sequence, Ahead ahead);
+  int32_t decode_share() const;
+  bool has_block_for_next(Sequence& sequence, InFlight in_flight);
   void add_drafts(const StepBudget& budget, const Speculation& speculation, int32_t& rows_left,
                   std::vector<Pick>& picks);
   Sequence* victim_younger_than(const Sequence& sequence) const;

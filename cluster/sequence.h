@@ -60,6 +60,7 @@ struct Sequence {
   int32_t planned = 0;  ///< `computed` once they are done; the least it can be if they have drafts
   int32_t pending = 0;  ///< tokens they draw at least, which nobody knows yet
   int32_t drawn_slice = 0;  ///< if pending: slice of the newest of them that draws the last one
+  int32_t drawn_lane = 0;   ///< and its lane
   bool drafting = false;    ///< one of them has drafts: where it ends is not known
   bool left = false;        ///< finished, cancelled or replaced: what they still give is dropped
 
@@ -83,6 +84,8 @@ struct Sequence {
   }
   /// With the tokens that plans in flight are going to draw.
   int32_t size_planned() const { return size() + pending; }
+  /// A plan of `lane` can feed its next token: it is known, or a plan before it there draws it.
+  bool may_join(int32_t lane) const { return pending == 0 || drawn_lane == lane; }
   /// Rows still to plan before the next token can be drawn, with the row that draws it.
   int32_t rows_wanted() const { return size_planned() - planned; }
   /// prompt[1 .. ] still to be scored?

@@ -70,9 +70,9 @@ void StepBudget::learn_prompt(int32_t rows, double seconds) {
 int32_t StepBudget::prompt_rows(int32_t decode_rows) const {
   if (prompt_row_ <= 0) return first_chunk_;
   const double decode = seconds_of(expected(0, decode_rows));
-  const double target = decode_rows > 0
-                            ? std::max(seconds_of(kTokenGapTarget), kChunkStepFactor * decode)
-                            : seconds_of(kStepTimeMax);
+  const double target =
+      decode_rows > 0 ? std::max(seconds_of(kTokenGapTarget) / lanes_, kChunkStepFactor * decode)
+                      : seconds_of(kStepTimeMax) / lanes_;
   const double rows = std::min((target - decode) / prompt_row_, double{kRowsPerStepMax});
   const auto units = static_cast<int32_t>(rows) / kPromptRowsUnit;
   return std::max(units, 1) * kPromptRowsUnit;

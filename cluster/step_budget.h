@@ -4,8 +4,9 @@
 //
 // Two models, so that neither is forgotten while only the other is seen: a step that only decodes
 // takes base + decode * rows (least squares, old steps fade), a prompt's row adds a time of its
-// own. A step far from what was expected (the machine was busy with something else) counts only as
-// far as the usual spread goes.
+// own. In a pipeline, steps of all lanes pass between two tokens of a stream, and what is learnt
+// and planned is the time between two of them. A step far from what was expected (the machine was
+// busy with something else) counts only as far as the usual spread goes.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ namespace troupe {
 class StepBudget {
  public:
   /// `first_chunk`: prompt rows a step may have until the first prompt has shown what rows cost.
-  explicit StepBudget(int32_t first_chunk) : first_chunk_(first_chunk) {}
+  explicit StepBudget(int32_t first_chunk, int32_t lanes = 1)
+      : first_chunk_(first_chunk), lanes_(lanes) {}
 
   /// Rows that feed a prompt, rows that draw a token of a running answer (drafts too).
   void finished(int32_t prompt_rows, int32_t decode_rows, Duration took);
@@ -39,7 +41,7 @@ class StepBudget {
   void learn_decode(int32_t rows, double seconds);
   void learn_prompt(int32_t rows, double seconds);
 
-  int32_t first_chunk_;
+  int32_t first_chunk_, lanes_;
   double weight_ = 0, rows_ = 0, rows2_ = 0, time_ = 0, rows_time_ = 0;  ///< fading sums
   double spread_ = 0;      ///< usual distance from what was expected
   double prompt_row_ = 0;  ///< seconds; 0: unknown

@@ -103,6 +103,12 @@ inline constexpr int32_t kPreemptionsMax =
 /// Plans with a device at a time: one that runs and one that waits, so that it never idles while
 /// the batcher thinks.
 inline constexpr int32_t kPlansInFlightMax = 2;
+/// Of a group with so many lanes (one for each stage of its pipeline): one plan in each stage, and
+/// one that waits.
+constexpr int32_t plans_in_flight_max(int32_t lanes) { return kPlansInFlightMax + lanes - 1; }
+/// Behind the answer of a lane of a pipeline the first stage gives the batcher so long to plan on,
+/// before it turns to the answer of another lane, which takes a stage's time.
+inline constexpr Duration kLanePlanWait = 500us;
 /// Between two tokens of a stream while prompts of others are computed: no stutter for a reader. At
 /// 50 ms a burst of prompts waited a fifth longer for its first tokens (docs/performance.md).
 inline constexpr Duration kTokenGapTarget = 100ms;
@@ -126,6 +132,9 @@ inline constexpr int32_t kPromptTurnRows = 512;
 /// A plan waits only behind a step that is expected to be shorter: behind a long one the gap does
 /// not show, and who arrives meanwhile may still join the next step.
 inline constexpr Duration kPlanAheadBehindMax = 20ms;
+/// top_k up to which tensor parallel ranks send their largest logits instead of all: some hundreds
+/// of bytes in place of 4 an id.
+inline constexpr int32_t kSummaryTopMax = 128;
 inline constexpr size_t kPrefixBlocksMax = 1 << 20;  ///< entries of a prefix index
 
 // -- failure detection (times are stretched by limits.timing_scale)

@@ -65,15 +65,17 @@ class Partition {
   /// Once. Reads only this rank's rows. On error the object is of no further use.
   virtual Result<Capabilities> load(const WeightSource& weights, const ModelSpec& spec,
                                     const PartitionPlan& plan, int rank, const Budget& budget) = 0;
-  /// At most 1 + pipeline depth in flight. The plan must outlive the wait() for it. Blocks and
-  /// slots it names stay pinned until then. Plans must follow each other by `key` (step + 1,
-  /// prev_hash). Plans run one after another in this order, so a plan may name blocks and tokens
-  /// that the one before it is still going to write; a Partition looks at a plan (PlanCheck::admit)
-  /// only when the output of the one before it exists. Drafts: see Slice.
+  /// At most plans_in_flight_max(stages) in flight. The plan must outlive the wait() for it. Blocks
+  /// and slots it names stay pinned until then. Plans must follow each other by `key` (step + 1,
+  /// prev_hash of the lane). Every stage runs plans in this order, so a plan may name blocks that
+  /// one before it is still going to write, and tokens that the one before it in its lane is going
+  /// to draw; a Partition looks at a plan (PlanCheck::admit) only when the output of that one
+  /// exists. Drafts: see Slice.
   virtual Ticket submit(const StepPlan& plan) = 0;
-  /// Rank 0 only. Blocks until the step is done on all ranks it needs; the output is valid until
-  /// the next wait(). Errors: aborted, deadline_exceeded, internal, and what a collective says;
-  /// after any of them the generation is dead on every rank.
+  /// Rank 0 only, in the order of submit(). Blocks until the step is done on all ranks it needs;
+  /// meanwhile the first stage of a pipeline starts plans that were submitted behind it. The output
+  /// is valid until the next wait(). Errors: aborted, deadline_exceeded, internal, and what a
+  /// collective says; after any of them the generation is dead on every rank.
   virtual Result<const StepOutput*> wait(Ticket ticket, Duration timeout) = 0;
   /// From any thread: a wait in progress returns `aborted` soon (at latest after the step's own
   /// end).

@@ -22,11 +22,12 @@ bool within(int64_t offset, int64_t count, size_t size) {
 
 }  // namespace
 
-PlanCheck::PlanCheck(const Budget& budget, int32_t vocab)
+PlanCheck::PlanCheck(const Budget& budget, int32_t vocab, int32_t lanes)
     : budget_(budget),
       vocab_(vocab),
       slots_(static_cast<size_t>(budget.max_slots)),
-      written_(static_cast<size_t>(budget.kv_blocks)) {}
+      written_(static_cast<size_t>(budget.kv_blocks)),
+      lanes_(static_cast<size_t>(lanes)) {}
 
 Result<void> PlanCheck::admit(const StepPlan& plan) {
   if (auto ok = check_key(plan); !ok) return ok;
@@ -45,31 +46,38 @@ Result<void> PlanCheck::admit(const StepPlan& plan) {
     return broken(text(rows) + " rows are more than the " + text(budget_.max_rows) + " allowed");
   if (auto ok = check_copies(plan); !ok) return ok;
   if (auto ok = check_blocks(plan); !ok) return ok;
-  asked_.clear();
+  Lane& lane = lanes_[plan.key.lane];
+  lane.asked.clear();
   for (const Slice& slice : plan.slices) {
     slots_[static_cast<size_t>(slice.slot)].next_position = slice.pos0 + slice.n_rows;
-    asked_.push_back({slice.slot, slice.out == Out::none ? 0 : slice.n_rows - slice.out_row0,
-                      slice.n_draft == 0 ? -1 : slice.pos0 + slice.out_row0, slice.out});
+    lane.asked.push_back({slice.slot, slice.out == Out::none ? 0 : slice.n_rows - slice.out_row0,
+                          slice.n_draft == 0 ? -1 : slice.pos0 + slice.out_row0, slice.out});
   }
+  lane.last_hash = plan.hash;
+  lane.waits = true;
   started_ = true;
   last_key_ = plan.key;
-  last_hash_ = plan.hash;
   return {};
 }
 
 Result<void> PlanCheck::check_key(const StepPlan& plan) const {
   if (plan.hash != hash_of(plan)) return broken("its hash does not fit its contents");
-  if (plan.key.lane != 0)
-    return broken("lane " + text(plan.key.lane) + " of a group with one lane");
+  if (plan.key.lane >= lanes_.size())
+    return broken(
+        "lane " + text(plan.key.lane) + " of a group with " +
+        (lanes_.size() == 1 ? "one lane" : text(static_cast<int64_t>(lanes_.size())) + " lanes"));
+  const Lane& lane = lanes_[plan.key.lane];
+  if (lane.waits)
+    return broken("lane " + text(plan.key.lane) + " goes on before its last step has an answer");
   if (plan.bidirectional) return broken("bidirectional attention of a decoder");
+  if (plan.key.prev_hash != lane.last_hash)
+    return broken("prev_hash is not the hash of the plan before");
   if (!started_) return {};
   if (plan.key.epoch != last_key_.epoch || plan.key.generation != last_key_.generation)
     return broken("its epoch or generation differs from the plan before");
   if (plan.key.step != last_key_.step + 1)
     return broken("step " + text(static_cast<int64_t>(plan.key.step)) + " follows step " +
                   text(static_cast<int64_t>(last_key_.step)));
-  if (plan.key.prev_hash != last_hash_)
-    return broken("prev_hash is not the hash of the plan before");
   return {};
 }
 
@@ -130,7 +138,8 @@ Result<void> PlanCheck::check_slice(const StepPlan& plan, const Slice& slice) co
       return broken(who() + "feeds token " + text(token) + ", which does not exist");
     if (token >= 0) continue;
     const auto row = static_cast<size_t>(-1 - int64_t{token});
-    if (row >= last_tokens_.size() || last_tokens_[row] < 0)
+    const std::vector<int32_t>& drawn = lanes_[plan.key.lane].drawn;
+    if (row >= drawn.size() || drawn[row] < 0)
       return broken(who() + "refers to slice " + text(static_cast<int64_t>(row)) +
                     " of the step before, which sampled nothing to refer to");
   }
@@ -214,8 +223,13 @@ Result<void> PlanCheck::check_answer(const StepOutput& output) const {
            (s.n_tokens == tokens || (a.draft_from >= 0 && s.n_tokens > 0)) &&
            within(s.tok_off, s.n_tokens, output.tokens.size());
   };
-  bool sound = output.plan_hash == last_hash_ && output.slices.size() == asked_.size();
-  for (size_t i = 0; sound && i < asked_.size(); ++i) sound = answers(output.slices[i], asked_[i]);
+  bool sound = output.key.lane < lanes_.size() && lanes_[output.key.lane].waits;
+  if (sound) {
+    const Lane& lane = lanes_[output.key.lane];
+    sound = output.plan_hash == lane.last_hash && output.slices.size() == lane.asked.size();
+    for (size_t i = 0; sound && i < lane.asked.size(); ++i)
+      sound = answers(output.slices[i], lane.asked[i]);
+  }
   for (int32_t token : output.tokens) sound &= token >= 0 && token < vocab_;
   if (sound) return {};
   return fail(ErrorCode::data_loss,
@@ -224,27 +238,31 @@ Result<void> PlanCheck::check_answer(const StepOutput& output) const {
 }
 
 void PlanCheck::produced(const StepOutput& output) {
-  last_tokens_.clear();
-  TROUPE_CHECK(output.slices.size() == asked_.size());
+  Lane& lane = lanes_[output.key.lane];
+  TROUPE_CHECK(lane.waits && output.slices.size() == lane.asked.size(), output.key.lane);
+  lane.waits = false;
+  lane.drawn.clear();
   for (size_t i = 0; i < output.slices.size(); ++i) {
     const SliceOut& slice = output.slices[i];
-    const bool drafted = asked_[i].draft_from >= 0;
-    last_tokens_.push_back(
+    const bool drafted = lane.asked[i].draft_from >= 0;
+    lane.drawn.push_back(
         slice.n_tokens == 0 || drafted
             ? -1
             : output.tokens[static_cast<size_t>(slice.tok_off + slice.n_tokens - 1)]);
     if (drafted)
-      slots_[static_cast<size_t>(slice.slot)].next_position = asked_[i].draft_from + slice.n_tokens;
+      slots_[static_cast<size_t>(slice.slot)].next_position =
+          lane.asked[i].draft_from + slice.n_tokens;
   }
 }
 
 const std::vector<int32_t>& PlanCheck::resolved_tokens(const StepPlan& plan) {
+  const std::vector<int32_t>& drawn = lanes_[plan.key.lane].drawn;
   resolved_.assign(plan.tokens.begin(), plan.tokens.end());
   for (int32_t& token : resolved_)
     if (token < 0) {
       const auto row = static_cast<size_t>(-1 - int64_t{token});
       // Tokens that no slice names are not checked and not read.
-      token = row < last_tokens_.size() ? last_tokens_[row] : 0;
+      token = row < drawn.size() ? drawn[row] : 0;
     }
   return resolved_;
 }

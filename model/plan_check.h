@@ -16,21 +16,26 @@ namespace troupe {
 class PlanCheck {
  public:
   PlanCheck() = default;
-  PlanCheck(const Budget& budget, int32_t vocab);
+  /// `lanes`: stages of the group's pipeline.
+  PlanCheck(const Budget& budget, int32_t vocab, int32_t lanes = 1);
 
   /// Order of keys, slots opened and closed, tables that cover their rows, blocks, tokens, drafts
   /// and references in range, no block written by two slices. The error (internal) says which slice
-  /// and what. Remembers the plan as the last one when it is sound. Call it after produced() of the
-  /// plan before. Allocates nothing once warm.
+  /// and what. Remembers the plan as its lane's last one when it is sound. Call it in the order of
+  /// steps, and after produced() of the plan before in its lane. Allocates nothing once warm.
   Result<void> admit(const StepPlan& plan);
-  /// Whether an output that came from another rank answers the last plan: its slices, with tokens
-  /// of the vocabulary and no more of them than asked for. data_loss if not.
+  /// The lane's last plan has its answer, or there is none. Also of a lane that does not exist:
+  /// admit() says so.
+  bool answered(uint32_t lane) const { return lane >= lanes_.size() || !lanes_[lane].waits; }
+  /// Whether an output that came from another rank answers its lane's last plan: its slices, with
+  /// tokens of the vocabulary and no more of them than asked for. data_loss if not.
   Result<void> check_answer(const StepOutput& output) const;
   /// After each step: which slices of `output` may be referred to by the next plan of the lane, and
   /// where slices with drafts go on.
   void produced(const StepOutput& output);
 
-  /// Literal token ids of the plan's rows: references replaced by what the previous step sampled.
+  /// Literal token ids of the plan's rows: references replaced by what the lane's previous step
+  /// sampled.
   /// Only for an admitted plan; valid until the next call.
   const std::vector<int32_t>& resolved_tokens(const StepPlan& plan);
 
@@ -55,17 +60,20 @@ class PlanCheck {
   std::vector<uint64_t> written_;  ///< by block: the last check whose plan writes it
   uint64_t checks_ = 0;            ///< marks in named and written_ are of this check if equal to it
   bool started_ = false;
-  StepKey last_key_;
-  uint64_t last_hash_ = 0;
-  std::vector<int32_t>
-      last_tokens_;  ///< of slice r of the previous output; -1: not to be referred to
-  /// A slice of the last plan, as far as its answer is concerned.
+  StepKey last_key_;  ///< of all lanes
+  /// A slice of a plan, as far as its answer is concerned.
   struct Asked {
     int32_t slot = 0, rows = 0;  ///< output rows
     int32_t draft_from = -1;     ///< position of its first drawn token; -1: it has no drafts
     Out out = Out::none;
   };
-  std::vector<Asked> asked_;
+  struct Lane {
+    uint64_t last_hash = 0;
+    bool waits = false;  ///< its last plan has no answer yet
+    std::vector<Asked> asked;
+    std::vector<int32_t> drawn;  ///< by slice r of the last output; -1: not to be referred to
+  };
+  std::vector<Lane> lanes_;
   std::vector<int32_t> resolved_;
 };
 

@@ -25,8 +25,9 @@ Result<void> PlanRelay::give(const StepPlan& plan, Duration time) {
   frame_.append_number(int64_t{std::chrono::nanoseconds(time).count()});
   frame_.append_number(uint64_t{plan_bytes_.size()});
   frame_.append(plan_bytes_);
-  if (has_drawn_) frame_.append(drawn_bytes_);
+  frame_.append(news_);
   frame_.seal();
+  news_.clear();
   return group_->tensor_parallel() > 1 ? group_->share_frame(frame_) : Result<void>{};
 }
 
@@ -42,13 +43,19 @@ Result<PlanRelay::Taken> PlanRelay::take(Duration idle) {
   const auto plan = size ? cursor.take_bytes(*size) : std::nullopt;
   if (!nanoseconds || !plan) return damaged();
   if (auto ok = parse_step(*plan, plan_); !ok) return std::unexpected(ok.error());
-  const auto drawn = *cursor.take_bytes(cursor.left());
-  if (!drawn.empty())
-    if (auto ok = parse_step(drawn, drawn_); !ok) return std::unexpected(ok.error());
+  size_t count = 0;
+  while (cursor.left() > 0) {
+    const auto length = cursor.take<uint64_t>();
+    const auto bytes = length ? cursor.take_bytes(*length) : std::nullopt;
+    // A stage has at most one plan that is not answered, so no more can have been.
+    if (!bytes || count == static_cast<size_t>(group_->stages())) return damaged();
+    if (drawn_.size() == count) drawn_.emplace_back();
+    if (auto ok = parse_step(*bytes, drawn_[count++]); !ok) return std::unexpected(ok.error());
+  }
   const auto time = std::chrono::duration_cast<Duration>(
       std::chrono::nanoseconds(std::max<int64_t>(0, *nanoseconds)));
   group_->limit_step(time);
-  return Taken{&plan_, drawn.empty() ? nullptr : &drawn_, time};
+  return Taken{&plan_, std::span(drawn_).first(count), time};
 }
 
 Result<void> PlanRelay::pass_on() {
@@ -56,22 +63,25 @@ Result<void> PlanRelay::pass_on() {
 }
 
 Result<void> PlanRelay::answer(const StepOutput& output) {
-  to_bytes(output, drawn_bytes_);
+  to_bytes(output, output_bytes_);
   answer_frame_.clear();
-  answer_frame_.append(drawn_bytes_);
+  answer_frame_.append(output_bytes_);
   answer_frame_.seal();
   return group_->send_answer(answer_frame_);
 }
 
-Result<void> PlanRelay::await_answer(StepOutput& output) {
-  if (auto ok = group_->receive_answer(answer_frame_); !ok) return ok;
+Result<void> PlanRelay::await_answer(StepOutput& output, Duration time) {
+  if (auto ok = group_->receive_answer(answer_frame_, time); !ok) return ok;
   return parse_step(answer_frame_.contents(), output);
 }
 
 void PlanRelay::drew(const StepOutput& output) {
-  keep_drawn(output, drawn_);
-  to_bytes(drawn_, drawn_bytes_);
-  has_drawn_ = true;
+  keep_drawn(output, kept_);
+  to_bytes(kept_, output_bytes_);
+  const uint64_t length = output_bytes_.size();
+  const auto* begin = reinterpret_cast<const std::byte*>(&length);
+  news_.insert(news_.end(), begin, begin + sizeof length);
+  news_.insert(news_.end(), output_bytes_.begin(), output_bytes_.end());
 }
 
 }  // namespace troupe

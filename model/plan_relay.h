@@ -1,10 +1,11 @@
 // Carries a group's plans from rank 0 to every rank, and answers from the head rank to rank 0. With
-// each plan goes what the step before it drew, which later plans refer to, and how long the step
-// may take. Rank 0 shares a plan with its stage; rank 0 of a stage takes it from the stage before,
-// once that has computed its part, and shares it. Owned by one Partition; its thread.
+// each plan goes what was drawn since the one before it left, which later plans refer to, and how
+// long the step may take. Rank 0 shares a plan with its stage; rank 0 of a stage takes it from the
+// stage before, once that has computed its part, and shares it. Owned by one Partition; its thread.
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "config/result.h"
@@ -23,7 +24,7 @@ class PlanRelay {
   /// A plan as it came from rank 0; valid until the next take().
   struct Taken {
     const StepPlan* plan = nullptr;
-    const StepOutput* drawn = nullptr;  ///< of the step before; null for the first
+    std::span<const StepOutput> drawn;  ///< since the plan before left rank 0, oldest first
     Duration time{};                    ///< of the step
   };
 
@@ -38,18 +39,19 @@ class PlanRelay {
   Result<void> answer(const StepOutput& output);
   /// Rank 0, when it is not the head rank. data_loss when the answer is damaged; whether it fits
   /// the plan is PlanCheck's to say.
-  Result<void> await_answer(StepOutput& output);
-  /// Rank 0, after each step: what it drew goes along with the next plan.
+  Result<void> await_answer(StepOutput& output, Duration time);
+  /// Rank 0, after each step: what it drew goes along with the next plan that is given.
   void drew(const StepOutput& output);
 
  private:
   RankGroup* group_ = nullptr;
   StepFrame frame_;  ///< of the plan
   StepFrame answer_frame_;
-  std::vector<std::byte> plan_bytes_, drawn_bytes_;
-  bool has_drawn_ = false;
-  StepPlan plan_;  ///< other ranks
-  StepOutput drawn_;
+  std::vector<std::byte> plan_bytes_, output_bytes_;
+  std::vector<std::byte> news_;  ///< rank 0: what was drawn since give(), each behind its length
+  StepOutput kept_;              ///< rank 0
+  StepPlan plan_;                ///< other ranks
+  std::vector<StepOutput> drawn_;
 };
 
 }  // namespace troupe

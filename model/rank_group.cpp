@@ -51,10 +51,10 @@ void RankGroup::begin_step(Duration time) {
 
 void RankGroup::limit_step(Duration time) { end_ = Clock::now() + time; }
 
-CallTag RankGroup::tag(uint32_t& calls) {
-  const auto left = std::chrono::duration_cast<Duration>(end_ - Clock::now());
+CallTag RankGroup::tag(uint64_t step, uint32_t& calls, Clock::time_point end) const {
+  const auto left = std::chrono::duration_cast<Duration>(end - Clock::now());
   return {.generation = generation_,
-          .step = step_,
+          .step = step,
           .seq = calls++,
           .deadline = std::clamp(left, kLeastDeadline, kCollectiveDeadlineMax)};
 }
@@ -100,10 +100,13 @@ Result<void> RankGroup::send_answer(StepFrame& frame) {
       [this](Buffer part) { return host_.load()->send(part, 0, tag(calls_.answer)); });
 }
 
-Result<void> RankGroup::receive_answer(StepFrame& frame) {
+Result<void> RankGroup::receive_answer(StepFrame& frame, Duration time) {
   const int head = (stages_ - 1) * tensor_parallel_;
+  const Clock::time_point end = Clock::now() + time;
+  uint32_t calls = 0;
+  ++answers_;
   return frame.receive(
-      [this, head](Buffer part) { return host_.load()->recv(part, head, tag(calls_.answer)); });
+      [&](Buffer part) { return host_.load()->recv(part, head, tag(answers_, calls, end)); });
 }
 
 void RankGroup::abort() noexcept {

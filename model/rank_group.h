@@ -31,6 +31,7 @@ class RankGroup {
 
   int32_t tp() const { return tp_; }
   int32_t tensor_parallel() const { return tensor_parallel_; }
+  int32_t stages() const { return stages_; }
   bool alone() const { return tensor_parallel_ * stages_ == 1; }
   bool first_stage() const { return stage_index_ == 0; }
   bool last_stage() const { return stage_index_ + 1 == stages_; }
@@ -55,9 +56,10 @@ class RankGroup {
   Result<void> send_frame_on(StepFrame& frame);
   Result<void> receive_frame_on(StepFrame& frame);
 
-  // From the head rank to rank 0, the answer of one step.
+  // From the head rank to rank 0. Answers come in the order of steps, while rank 0 may have begun
+  // later ones; waiting for one may take `time`.
   Result<void> send_answer(StepFrame& frame);
-  Result<void> receive_answer(StepFrame& frame);
+  Result<void> receive_answer(StepFrame& frame, Duration time);
 
   /// Ends every call of the generation on all ranks. From any thread, also before join().
   void abort() noexcept;
@@ -69,7 +71,8 @@ class RankGroup {
     uint32_t stage = 0, in = 0, out = 0, answer = 0;
     std::vector<uint32_t> within;  ///< by tp of the peer
   };
-  CallTag tag(uint32_t& calls);
+  CallTag tag(uint32_t& calls) { return tag(step_, calls, end_); }
+  CallTag tag(uint64_t step, uint32_t& calls, Clock::time_point end) const;
   int peer(int32_t stages_on) const { return rank_ + stages_on * tensor_parallel_; }
 
   std::atomic<Collective*> host_ = nullptr;
@@ -77,6 +80,7 @@ class RankGroup {
   std::unique_ptr<Collective> stage_;  ///< tensor parallel ranks of this stage, if there are more
   int32_t rank_ = 0, tp_ = 0, tensor_parallel_ = 1, stage_index_ = 0, stages_ = 1;
   uint64_t step_ = 0;
+  uint64_t answers_ = 0;  ///< received
   Calls calls_;
   Clock::time_point end_{};
 };

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "config/check.h"
+#include "config/limits.h"
 #include "model/exact_math.h"
 #include "model/philox.h"
 
@@ -134,11 +135,8 @@ Drawn SamplerSlot::draw(std::span<const float> logits, int32_t position,
   }
   const std::span<const float> z = adjusted(logits, scratch);
   if (z.data() != logits.data()) best = exact_largest(z);
-  const float inverse_temperature = 1 / open_.temperature;
-  // A temperature so small that its inverse overflows means greedy too.
-  const bool greedy = open_.temperature <= 0 || !std::isfinite(inverse_temperature);
   drawn.token =
-      greedy ? best.index : draw_from(z, best.index, inverse_temperature, position, scratch);
+      greedy() ? best.index : draw_from(z, best.index, 1 / open_.temperature, position, scratch);
   if (open_.n_logprobs >= 0) {
     const LogNormaliser normaliser = normalise(logits, scratch.blocks);
     drawn.logprob = normaliser.logprob(logits[static_cast<size_t>(drawn.token)]);
@@ -147,6 +145,91 @@ Drawn SamplerSlot::draw(std::span<const float> logits, int32_t position,
     drawn.top = scratch.top;
   }
   return drawn;
+}
+
+Drawn SamplerSlot::draw(const LogitSummary& summary, int32_t position,
+                        SamplerScratch& scratch) const {
+  TROUPE_CHECK(!summary.top.empty());
+  Drawn drawn;
+  drawn.token = greedy() ? summary.top.front().token
+                         : draw_from(summary.top, 1 / open_.temperature, position, scratch);
+  if (open_.n_logprobs >= 0) {
+    const LogNormaliser normaliser = normalise(summary.blocks);
+    const auto at = std::ranges::find(summary.top, drawn.token, &TokenLogprob::token);
+    drawn.logprob = normaliser.logprob(at->logprob);
+    scratch.top.resize(std::min(static_cast<size_t>(open_.n_logprobs), summary.top.size()));
+    top_logprobs(summary, normaliser, scratch.top);
+    drawn.top = scratch.top;
+  }
+  return drawn;
+}
+
+/// A temperature so small that its inverse overflows means greedy too.
+bool SamplerSlot::greedy() const {
+  return open_.temperature <= 0 || !std::isfinite(1 / open_.temperature);
+}
+
+RowNeeds SamplerSlot::needs() const {
+  if (penalises_ || !open_.bias.empty()) return {.of = RowNeeds::Of::all};
+  if (open_.temperature == 0 && open_.n_logprobs < 0) return {.of = RowNeeds::Of::largest};
+  const bool few = greedy() || (open_.top_k > 0 && open_.top_k <= kSummaryTopMax);
+  if (!few || open_.n_logprobs > kSummaryTopMax) return {.of = RowNeeds::Of::all};
+  // One more than top_k tells whether it leaves any out.
+  return {.of = RowNeeds::Of::summary,
+          .top = std::max(greedy() ? 1 : open_.top_k + 1, open_.n_logprobs),
+          .sums = open_.n_logprobs >= 0};
+}
+
+double SamplerSlot::uniform(int32_t position) const {
+  return philox_uniform(open_.seed, static_cast<uint32_t>(position),
+                        static_cast<uint32_t>(open_.choice));
+}
+
+/// As the other one, with top_k below the number of tokens in `top` unless those are all.
+int32_t SamplerSlot::draw_from(std::span<const TokenLogprob> top, float inverse_temperature,
+                               int32_t position, SamplerScratch& scratch) const {
+  std::vector<float>& weights = scratch.weights;
+  scratch.logits.clear();
+  for (const TokenLogprob& entry : top) scratch.logits.push_back(entry.logprob);
+  weights.resize(top.size());
+  exact_exp_scaled(scratch.logits, top.front().logprob, inverse_temperature, weights);
+  const float lightest = std::max(open_.min_p, std::numeric_limits<float>::min());
+  // Weights fall along the walk, so those that are left out are its end.
+  auto keep = static_cast<size_t>(
+      std::ranges::find_if(weights, [&](float w) { return w < lightest; }) - weights.begin());
+  const auto sum_to = [&](size_t& count, double stop) {
+    double sum = 0;
+    for (size_t i = 0; i < count; ++i) {
+      sum += weights[i];
+      if (sum >= stop) {
+        count = i + 1;
+        break;
+      }
+    }
+    return sum;
+  };
+  double total = 0;
+  if (static_cast<size_t>(open_.top_k) < keep) {
+    keep = static_cast<size_t>(open_.top_k);
+    total = sum_to(keep, INFINITY);
+  } else {
+    // In order of ids, as over all tokens: those of weight 0 change no bit.
+    scratch.walked.clear();
+    for (size_t i = 0; i < keep; ++i)
+      scratch.walked.push_back(uint64_t{static_cast<uint32_t>(top[i].token)} << 32 | i);
+    std::ranges::sort(scratch.walked);
+    for (uint64_t entry : scratch.walked) total += weights[static_cast<uint32_t>(entry)];
+  }
+  if (open_.top_p < 1) total = sum_to(keep, static_cast<double>(open_.top_p) * total);
+  const double target = uniform(position) * total;
+  double cumulative = 0;
+  int32_t token = top.front().token;
+  for (size_t i = 0; i < keep; ++i) {
+    token = top[i].token;
+    cumulative += weights[i];
+    if (cumulative > target) break;
+  }
+  return token;
 }
 
 int32_t SamplerSlot::draw_from(std::span<const float> z, int32_t best, float inverse_temperature,
@@ -169,9 +252,7 @@ int32_t SamplerSlot::draw_from(std::span<const float> z, int32_t best, float inv
     total = sum_prefix(walk, keep, INFINITY);
   }
   if (open_.top_p < 1) total = sum_prefix(walk, keep, static_cast<double>(open_.top_p) * total);
-  const double target = philox_uniform(open_.seed, static_cast<uint32_t>(position),
-                                       static_cast<uint32_t>(open_.choice)) *
-                        total;
+  const double target = uniform(position) * total;
   double cumulative = 0;
   // If rounding leaves the target unreached, the last one walked is the draw.
   int32_t token = best;
@@ -188,16 +269,20 @@ float LogNormaliser::logprob(float logit) const {
 }
 
 LogNormaliser normalise(std::span<const float> logits, std::vector<BlockSum>& blocks) {
+  blocks.resize((logits.size() + kLogprobBlock - 1) / kLogprobBlock);
+  block_sums(logits, blocks);
+  return normalise(blocks);
+}
+
+LogNormaliser normalise(std::span<const BlockSum> blocks) {
   LogNormaliser result;
-  blocks.clear();
-  blocks.reserve(logits.size() / kLogprobBlock + 1);
-  for (size_t i = 0; i < logits.size(); i += kLogprobBlock) {
-    blocks.push_back(
-        exact_block_sum(logits.subspan(i, std::min(kLogprobBlock, logits.size() - i))));
-    result.nonfinite |= !blocks.back().finite;
-    result.max = i == 0 ? blocks.back().max : std::max(result.max, blocks.back().max);
+  if (blocks.empty()) return result;
+  result.max = blocks.front().max;
+  for (const BlockSum& block : blocks) {
+    result.nonfinite |= !block.finite;
+    result.max = std::max(result.max, block.max);
   }
-  if (result.nonfinite || blocks.empty()) return result;
+  if (result.nonfinite) return result;
   double total = 0;
   for (const BlockSum& block : blocks)
     total +=
@@ -208,23 +293,15 @@ LogNormaliser normalise(std::span<const float> logits, std::vector<BlockSum>& bl
 
 void top_logprobs(std::span<const float> logits, const LogNormaliser& normaliser,
                   std::span<TokenLogprob> top) {
-  TROUPE_CHECK(top.size() <= logits.size(), top.size(), logits.size());
-  if (top.empty()) return;
-  const auto better = [](const TokenLogprob& a, const TokenLogprob& b) {
-    return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;
-  };
-  // A heap with the worst on top; `logprob` holds the raw logit until the end.
-  for (size_t i = 0; i < top.size(); ++i) top[i] = {static_cast<int32_t>(i), logits[i]};
-  std::make_heap(top.begin(), top.end(), better);
-  for (size_t i = top.size(); i < logits.size(); ++i) {
-    // Ids ascend, so an equal logit never displaces one that is in.
-    if (logits[i] <= top.front().logprob) continue;
-    std::pop_heap(top.begin(), top.end(), better);
-    top.back() = {static_cast<int32_t>(i), logits[i]};
-    std::push_heap(top.begin(), top.end(), better);
-  }
-  std::sort_heap(top.begin(), top.end(), better);
+  largest_logits(logits, 0, top);
   for (TokenLogprob& entry : top) entry.logprob = normaliser.logprob(entry.logprob);
+}
+
+void top_logprobs(const LogitSummary& summary, const LogNormaliser& normaliser,
+                  std::span<TokenLogprob> top) {
+  TROUPE_CHECK(top.size() <= summary.top.size(), top.size(), summary.top.size());
+  for (size_t i = 0; i < top.size(); ++i)
+    top[i] = {summary.top[i].token, normaliser.logprob(summary.top[i].logprob)};
 }
 
 }  // namespace troupe

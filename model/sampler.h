@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/exact_math.h"
+#include "model/logit_summary.h"
 #include "model/step.h"
 
 namespace troupe {
@@ -44,13 +45,13 @@ class SamplerSlot {
   /// the answer only), bias, temperature, min_p, top_k, top_p. Temperature 0 takes the largest,
   /// ties to the lowest id.
   Drawn draw(std::span<const float> logits, int32_t position, SamplerScratch& scratch) const;
+  /// The same draw from what needs() asks for, if that is a summary. Logits are finite.
+  Drawn draw(const LogitSummary& summary, int32_t position, SamplerScratch& scratch) const;
+  /// What a draw needs. All logits: with a penalty or bias, and at a temperature without a top_k
+  /// of at most kSummaryTopMax, because N15 sums the weights of all tokens.
+  RowNeeds needs() const;
   /// Tells the slot which token was accepted, so that penalties count it.
   void accept(int32_t token);
-
-  /// The largest raw logit is all a draw needs: no temperature, penalty, bias or log-probability.
-  bool plain_greedy() const {
-    return open_.temperature == 0 && open_.n_logprobs < 0 && !penalises_ && open_.bias.empty();
-  }
 
   const SlotOpen& parameters() const { return open_; }
 
@@ -63,6 +64,10 @@ class SamplerSlot {
   /// N15 at a temperature; `best` is the largest of `z`.
   int32_t draw_from(std::span<const float> z, int32_t best, float inverse_temperature,
                     int32_t position, SamplerScratch& scratch) const;
+  int32_t draw_from(std::span<const TokenLogprob> top, float inverse_temperature, int32_t position,
+                    SamplerScratch& scratch) const;
+  bool greedy() const;
+  double uniform(int32_t position) const;
 
   SlotOpen open_;  ///< without `history`, which counts_ replaces
   bool penalises_ = false;
@@ -77,10 +82,13 @@ struct LogNormaliser {
   float logprob(float logit) const;
 };
 LogNormaliser normalise(std::span<const float> logits, std::vector<BlockSum>& scratch);
+LogNormaliser normalise(std::span<const BlockSum> blocks);
 
 /// Fills `top` with the most likely tokens, best first, ties to the lowest id. At most
 /// logits.size() are asked for.
 void top_logprobs(std::span<const float> logits, const LogNormaliser& normaliser,
+                  std::span<TokenLogprob> top);
+void top_logprobs(const LogitSummary& summary, const LogNormaliser& normaliser,
                   std::span<TokenLogprob> top);
 
 }  // namespace troupe

@@ -15,8 +15,11 @@ namespace troupe {
 /// Positions in one KV block; a full block is the unit of prefix sharing, hashing and transfer.
 inline constexpr int32_t kBlockPositions = 16;
 
-/// Names one step. `lane` is the pipeline micro-batch. `prev_hash` is the hash of the lane's
-/// previous plan (0 for the first), so that two ranks that disagree about history notice at once.
+/// Names one step. `step` counts the group's plans in the order in which every rank runs them.
+/// `lane` is the pipeline micro-batch, below the number of stages: a lane's next plan starts when
+/// the one before it has its answer, those of other lanes run meanwhile. `prev_hash` is the hash of
+/// the lane's previous plan (0 for the first), so that two ranks that disagree about history notice
+/// at once.
 struct StepKey {
   uint64_t epoch = 0;  ///< incarnation of the batcher
   uint32_t generation = 0, lane = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/check.h"
+#include "config/limits.h"
 
 namespace troupe {
 
@@ -34,7 +35,21 @@ void StepAnswer::begin(const StepPlan& plan) {
 }
 
 bool StepAnswer::plain_greedy(const Slice& slice) const {
-  return slice.out == Out::sample && slot_of(slice).plain_greedy();
+  return slice.out == Out::sample && slot_of(slice).needs().of == RowNeeds::Of::largest;
+}
+
+RowNeeds StepAnswer::needs_of(const StepPlan& plan, const Row& row) const {
+  const Slice& slice = plan.slices[static_cast<size_t>(row.slice)];
+  if (slice.out == Out::sample) return slot_of(slice).needs();
+  return {.of = n_top(slice) > kSummaryTopMax ? RowNeeds::Of::all : RowNeeds::Of::summary,
+          .top = n_top(slice),
+          .sums = true,
+          .scored = scored_token(plan, row)};
+}
+
+int32_t StepAnswer::scored_token(const StepPlan& plan, const Row& row) {
+  const Slice& slice = plan.slices[static_cast<size_t>(row.slice)];
+  return plan.score[static_cast<size_t>(slice.score_off + row.row - slice.out_row0)];
 }
 
 int32_t StepAnswer::n_top(const Slice& slice) const {
@@ -64,17 +79,17 @@ void StepAnswer::run(const StepPlan& plan, const LogitRows& rows, int32_t job, i
     if (ended_[slice_index] != 0) return;
     row.counts = true;
     const int32_t at = i - rows.first;
-    answer_row(plan, {rows.logits + at * rows.stride, static_cast<size_t>(vocab_)},
-               rows.largest[static_cast<size_t>(at)], row, scratch_[static_cast<size_t>(thread)]);
+    answer_row(plan, rows, at, row, scratch_[static_cast<size_t>(thread)]);
     const Slice& slice = plan.slices[slice_index];
     if (slice.out == Out::sample && !next_row_counts(plan, slice, row.row, row.token))
       ended_[slice_index] = 1;
   }
 }
 
-void StepAnswer::answer_row(const StepPlan& plan, std::span<const float> logits,
-                            const Largest& largest, Row& row, SamplerScratch& scratch) {
+void StepAnswer::answer_row(const StepPlan& plan, const LogitRows& rows, int32_t at, Row& row,
+                            SamplerScratch& scratch) {
   const Slice& slice = plan.slices[static_cast<size_t>(row.slice)];
+  const Largest& largest = rows.largest[static_cast<size_t>(at)];
   SamplerSlot& slot = *slots_[static_cast<size_t>(slice.slot)];
   row.nonfinite = !largest.finite;
   if (row.nonfinite) return;
@@ -83,15 +98,25 @@ void StepAnswer::answer_row(const StepPlan& plan, std::span<const float> logits,
     slot.accept(row.token);
     return;
   }
+  const std::span logits(rows.logits + at * rows.stride, static_cast<size_t>(vocab_));
+  const bool summed = needs_of(plan, row).of == RowNeeds::Of::summary && !rows.summaries.empty();
+  const LogitSummary* summary = summed ? &rows.summaries[static_cast<size_t>(at)] : nullptr;
   const auto top = std::span(tops_).subspan(row.top_off, static_cast<size_t>(n_top(slice)));
   if (slice.out == Out::score) {
-    const LogNormaliser normaliser = normalise(logits, scratch.blocks);
-    const auto token = plan.score[static_cast<size_t>(slice.score_off + row.row - slice.out_row0)];
-    row.logprob = normaliser.logprob(logits[static_cast<size_t>(token)]);
-    top_logprobs(logits, normaliser, top);
+    if (summary != nullptr) {
+      const LogNormaliser normaliser = normalise(summary->blocks);
+      row.logprob = normaliser.logprob(summary->scored);
+      top_logprobs(*summary, normaliser, top);
+    } else {
+      const LogNormaliser normaliser = normalise(logits, scratch.blocks);
+      row.logprob = normaliser.logprob(logits[static_cast<size_t>(scored_token(plan, row))]);
+      top_logprobs(logits, normaliser, top);
+    }
     return;
   }
-  const Drawn drawn = slot.draw(logits, slice.pos0 + row.row + 1, scratch);
+  const int32_t position = slice.pos0 + row.row + 1;
+  const Drawn drawn = summary != nullptr ? slot.draw(*summary, position, scratch)
+                                         : slot.draw(logits, position, scratch);
   slot.accept(drawn.token);
   row.token = drawn.token;
   row.logprob = drawn.logprob;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/exact_math.h"
+#include "model/logit_summary.h"
 #include "model/sampler.h"
 #include "model/step.h"
 
@@ -21,6 +22,9 @@ struct LogitRows {
   int64_t stride = 0;
   int32_t first = 0;                 ///< output rows of the plan before these
   std::span<const Largest> largest;  ///< of each row
+  /// Of each row; where needs() asks for a summary it stands in place of the logits, unless none is
+  /// given at all.
+  std::span<const LogitSummary> summaries;
 };
 
 class StepAnswer {
@@ -31,10 +35,9 @@ class StepAnswer {
 
   /// Closes and opens the plan's slots and lists the rows that give output.
   void begin(const StepPlan& plan);
-  /// Whether output row `row` of the plan needs more than its largest logit.
-  bool wants_logits(const StepPlan& plan, int32_t row) const {
-    const Row& r = rows_[static_cast<size_t>(row)];
-    return !plain_greedy(plan.slices[static_cast<size_t>(r.slice)]);
+  /// What output row `row` of the plan needs. Says the same on every rank that begins the plan.
+  RowNeeds needs(const StepPlan& plan, int32_t row) const {
+    return needs_of(plan, rows_[static_cast<size_t>(row)]);
   }
 
   /// Rows of one slice are one job: a draw may depend on what was accepted before it.
@@ -70,8 +73,11 @@ class StepAnswer {
   }
   bool plain_greedy(const Slice& slice) const;
   int32_t n_top(const Slice& slice) const;
-  void answer_row(const StepPlan& plan, std::span<const float> logits, const Largest& largest,
-                  Row& row, SamplerScratch& scratch);
+  RowNeeds needs_of(const StepPlan& plan, const Row& row) const;
+  static int32_t scored_token(const StepPlan& plan, const Row& row);
+  /// `at`: of `row` among `rows`.
+  void answer_row(const StepPlan& plan, const LogitRows& rows, int32_t at, Row& row,
+                  SamplerScratch& scratch);
 
   int32_t vocab_ = 0;
   std::vector<std::optional<SamplerSlot>> slots_;

@@ -5,13 +5,13 @@
 namespace troupe {
 
 Ticket StepQueue::push(const StepPlan& plan) {
-  TROUPE_CHECK(plans_.size() < kInFlightMax, plans_.size());
+  TROUPE_CHECK(plans_.size() < static_cast<size_t>(in_flight_max_), plans_.size());
   plans_.push_back(&plan);
   return Ticket{++submitted_};
 }
 
 const StepPlan* StepQueue::pop(Ticket ticket) {
-  if (plans_.empty() || ticket.value != taken_ + 1) return nullptr;
+  if (!is_oldest(ticket)) return nullptr;
   const StepPlan* plan = plans_.front();
   plans_.pop_front();
   ++taken_;

@@ -1,12 +1,13 @@
 // The plans submitted to a Partition and not yet waited for, in order, and the abort flag. Shared
-// by backends that run a step inside wait() on the device lane's own thread. abort() and sleep()
-// are thread-safe.
+// by backends that run steps inside wait() on the device lane's own thread. abort() and sleep() are
+// thread-safe.
 #pragma once
 
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 
+#include "config/limits.h"
 #include "config/result.h"
 #include "config/time.h"
 #include "model/partition.h"
@@ -15,13 +16,18 @@ namespace troupe {
 
 class StepQueue {
  public:
-  /// One running and one submitted ahead: no more may be in flight on one pipeline stage.
-  static constexpr size_t kInFlightMax = 2;
+  /// Of a group with so many pipeline stages; before any push(). One until then.
+  void serve_stages(int32_t stages) { in_flight_max_ = plans_in_flight_max(stages); }
 
   Ticket push(const StepPlan& plan);
   /// The plan of `ticket`, which must be the oldest; null when a plan before it was never waited
   /// for.
   const StepPlan* pop(Ticket ticket);
+  /// The one that is `index` behind the oldest; null when there are not so many.
+  const StepPlan* peek(size_t index) const {
+    return index < plans_.size() ? plans_[index] : nullptr;
+  }
+  bool is_oldest(Ticket ticket) const { return !plans_.empty() && ticket.value == taken_ + 1; }
 
   void abort() noexcept;
   bool aborted() const;
@@ -30,6 +36,7 @@ class StepQueue {
 
  private:
   std::deque<const StepPlan*> plans_;
+  int32_t in_flight_max_ = plans_in_flight_max(1);
   uint64_t submitted_ = 0, taken_ = 0;
   mutable std::mutex mutex_;
   std::condition_variable wake_;

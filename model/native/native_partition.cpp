@@ -38,28 +38,6 @@ class StepGuard final : public StepStop {
   Clock::time_point end_;
 };
 
-}  // namespace
-
-/// Gives the time of a step to its phases. Each begins where the one before ended, in whole
-/// microseconds since the start: nothing is lost to rounding, however short a phase is.
-class PhaseTimer {
- public:
-  enum Phase : uint8_t { prepare, layers, head, sampling };  ///< places in StepOutput::phase_us
-  void ends(Phase phase) {
-    const auto since = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start_);
-    phase_us_[phase] += static_cast<uint32_t>(since.count()) - counted_;
-    counted_ = static_cast<uint32_t>(since.count());
-  }
-  const std::array<uint32_t, 8>& phase_us() const { return phase_us_; }
-
- private:
-  std::array<uint32_t, 8> phase_us_{};
-  Clock::time_point start_ = Clock::now();
-  uint32_t counted_ = 0;
-};
-
-namespace {
-
 Result<Isa> choose_isa(const std::string& asked) {
   if (asked.empty()) return best_isa();
   const auto isa = isa_named(asked);
@@ -103,26 +81,34 @@ Digest numerics_of(const WeightSource& weights, const ModelSpec& spec, const KvS
 
 }  // namespace
 
+void PhaseTimer::ends(Phase phase) {
+  const auto since = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start_);
+  phase_us_[phase] += static_cast<uint32_t>(since.count()) - counted_;
+  counted_ = static_cast<uint32_t>(since.count());
+}
+
 Result<Capabilities> NativePartition::load(const WeightSource& weights, const ModelSpec& spec,
                                            const PartitionPlan& plan, int rank,
                                            const Budget& budget) {
   if (auto ok = check_budget(budget); !ok) return std::unexpected(ok.error());
   if (auto ok = check_spec(spec); !ok) return std::unexpected(ok.error());
-  if (auto ok = group_.join(plan, rank, budget); !ok) return std::unexpected(ok.error());
-  relay_ = PlanRelay(group_);
+  if (auto ok = steps_.join(plan, rank, budget, spec.vocab); !ok)
+    return std::unexpected(ok.error());
+  RankGroup& group = steps_.group();
+  queue_.serve_stages(group.stages());
   const auto isa = choose_isa(budget.isa);
   if (!isa) return std::unexpected(isa.error());
   pool_ = std::make_unique<ThreadPool>(budget.threads);
   const MatmulFn matmul = matmul_for(*isa);
   const VectorKernels& kernels = vector_kernels_for(*isa);
   const KvFormat kv = budget.kv_type == KvType::int8 ? KvFormat::int8 : KvFormat::f16;
-  auto decoder = Decoder::make(weights, spec, plan, rank, group_.alone() ? nullptr : &group_,
-                               budget, kv, matmul, kernels, *pool_);
+  auto decoder = Decoder::make(weights, spec, plan, rank, group.alone() ? nullptr : &group, budget,
+                               kv, matmul, kernels, *pool_);
   if (!decoder) return std::unexpected(decoder.error());
   decoder_ = std::move(*decoder);
-  if (group_.last_stage()) {
+  if (group.last_stage()) {
     const RowRange own = plan.ranks[static_cast<size_t>(rank)].vocab;
-    const RowRange kept = group_.draws() ? RowRange{0, spec.vocab} : own;
+    const RowRange kept = group.draws() ? RowRange{0, spec.vocab} : own;
     auto head = Head::make(decoder_->weights().head, own, kept, matmul, kernels);
     if (!head) return std::unexpected(head.error());
     head_ = std::move(*head);
@@ -130,9 +116,8 @@ Result<Capabilities> NativePartition::load(const WeightSource& weights, const Mo
     std::vector<RowRange> vocab;
     for (int32_t tp = 0; tp < plan.tensor_parallel; ++tp)
       vocab.push_back(plan.ranks[static_cast<size_t>(tp)].vocab);
-    head_gather_ = HeadGather(group_, std::move(vocab));
+    head_gather_ = HeadGather(group, *pool_, std::move(vocab));
   }
-  check_ = PlanCheck(budget, spec.vocab);
   sequences_.reserve(static_cast<size_t>(budget.max_slots));
 
   Capabilities c;
@@ -144,10 +129,10 @@ Result<Capabilities> NativePartition::load(const WeightSource& weights, const Mo
   c.deterministic = true;
   c.describe = "native " + std::string(name_of(*isa)) +
                (budget.isa.empty() ? " (best of this processor), " : " (as asked), ") +
-               (group_.alone() ? std::string()
-                               : "rank " + std::to_string(rank) + " of " +
-                                     std::to_string(plan.tensor_parallel) + " x " +
-                                     std::to_string(plan.pipeline_parallel) + ", ") +
+               (group.alone() ? std::string()
+                              : "rank " + std::to_string(rank) + " of " +
+                                    std::to_string(plan.tensor_parallel) + " x " +
+                                    std::to_string(plan.pipeline_parallel) + ", ") +
                std::to_string(pool_->threads()) + " threads, " +
                std::to_string(decoder_->weights().memory.size() >> 20) + " MiB of weights, " +
                std::to_string(budget.kv_blocks) + " KV blocks of " +
@@ -159,74 +144,43 @@ Result<Capabilities> NativePartition::load(const WeightSource& weights, const Mo
 Result<const StepOutput*> NativePartition::wait(Ticket ticket, Duration timeout) {
   if (queue_.aborted()) return step_aborted();
   if (!decoder_) return fail(ErrorCode::internal, "A step was asked for before load().");
-  TROUPE_CHECK(group_.leads());
-  const StepPlan* plan = queue_.pop(ticket);
-  if (plan == nullptr)
+  if (!queue_.is_oldest(ticket))
     return fail(ErrorCode::internal, "wait() was called for a step that is not the oldest.");
-  if (auto done = run(*plan, timeout); !done) {
-    group_.abort();
+  timer_ = PhaseTimer();
+  if (auto done = steps_.finish_oldest(queue_, *this, timeout, output_); !done) {
+    steps_.abort();
     return std::unexpected(done.error());
   }
+  queue_.pop(ticket);
+  // Waiting for later stages is time of their layers.
+  timer_.ends(steps_.group().draws() ? PhaseTimer::sampling : PhaseTimer::layers);
+  output_.phase_us = timer_.phase_us();
   return &output_;
 }
 
 Result<void> NativePartition::follow(Duration idle) {
   if (queue_.aborted()) return step_aborted();
   if (!decoder_) return fail(ErrorCode::internal, "A step was asked for before load().");
-  TROUPE_CHECK(!group_.leads());
-  auto done = follow_step(idle);
-  if (!done) group_.abort();
+  timer_ = PhaseTimer();
+  auto done = steps_.follow(*this, idle, output_);
+  if (!done) steps_.abort();
   return done;
 }
 
-Result<void> NativePartition::run(const StepPlan& plan, Duration timeout) {
-  PhaseTimer timer;
-  const StepGuard guard(queue_, timeout);
-  if (auto ok = check_.admit(plan); !ok) return ok;
-  if (!group_.alone())
-    if (auto ok = relay_.give(plan, timeout); !ok) return ok;
-  if (auto ok = compute(plan, guard, timer); !ok) return ok;
-  if (!group_.draws()) {
-    if (auto ok = relay_.await_answer(output_); !ok) return ok;
-    if (auto ok = check_.check_answer(output_); !ok) return ok;
-    timer.ends(PhaseTimer::layers);  // those of later stages
-  }
-  check_.produced(output_);
-  if (!group_.alone()) relay_.drew(output_);
-  timer.ends(PhaseTimer::sampling);
-  output_.phase_us = timer.phase_us();
-  return {};
-}
-
-Result<void> NativePartition::follow_step(Duration idle) {
-  const auto taken = relay_.take(idle);
-  if (!taken) return std::unexpected(taken.error());
-  PhaseTimer timer;
-  const StepGuard guard(queue_, taken->time);
-  if (taken->drawn != nullptr) {
-    if (auto ok = check_.check_answer(*taken->drawn); !ok) return ok;
-    check_.produced(*taken->drawn);
-  }
-  if (auto ok = check_.admit(*taken->plan); !ok) return ok;
-  if (auto ok = compute(*taken->plan, guard, timer); !ok) return ok;
-  return group_.draws() ? relay_.answer(output_) : Result<void>{};
-}
-
-Result<void> NativePartition::compute(const StepPlan& plan, const StepStop& stop,
-                                      PhaseTimer& timer) {
-  if (group_.last_stage()) answer_.begin(plan);
+Result<void> NativePartition::compute(const StepPlan& plan, std::span<const int32_t> tokens,
+                                      Duration time) {
+  const StepGuard guard(queue_, time);
+  const bool last = steps_.group().last_stage();
+  if (last) answer_.begin(plan);
   for (const BlockCopy& copy : plan.copy) decoder_->kv().copy(copy.src, copy.dst);
-  list_rows(plan);
-  timer.ends(PhaseTimer::prepare);
-  if (auto ok = decoder_->forward(sequences_, stop); !ok) return ok;
-  timer.ends(PhaseTimer::layers);
-  if (group_.last_stage()) return compute_head(plan, timer);
-  if (auto ok = relay_.pass_on(); !ok) return ok;
-  return decoder_->hand_over();
+  list_rows(plan, tokens);
+  timer_.ends(PhaseTimer::prepare);
+  if (auto ok = decoder_->forward(sequences_, guard); !ok) return ok;
+  timer_.ends(PhaseTimer::layers);
+  return last ? compute_head(plan) : Result<void>{};
 }
 
-void NativePartition::list_rows(const StepPlan& plan) {
-  const std::vector<int32_t>& tokens = check_.resolved_tokens(plan);
+void NativePartition::list_rows(const StepPlan& plan, std::span<const int32_t> tokens) {
   sequences_.clear();
   for (const Slice& slice : plan.slices)
     sequences_.push_back({.tokens = tokens.data() + slice.tok_off,
@@ -236,7 +190,8 @@ void NativePartition::list_rows(const StepPlan& plan) {
                           .first_out = slice.out == Out::none ? slice.n_rows : slice.out_row0});
 }
 
-Result<void> NativePartition::compute_head(const StepPlan& plan, PhaseTimer& timer) {
+Result<void> NativePartition::compute_head(const StepPlan& plan) {
+  const RankGroup& group = steps_.group();
   const Activations& hidden = decoder_->hidden();
   const Tiling& tiling = hidden.tiling();
   for (int32_t tile = 0; decoder_->hidden_rows() > 0 && tile < tiling.count;) {
@@ -244,18 +199,17 @@ Result<void> NativePartition::compute_head(const StepPlan& plan, PhaseTimer& tim
     head_.compute(*pool_, hidden, decoder_->hidden_rest(), tile, count);
     const int32_t first = tiling.first(tile);
     const int32_t end = tile + count < tiling.count ? tiling.first(tile + count) : tiling.rows;
-    if (group_.tensor_parallel() > 1)
-      if (auto ok = head_gather_.run(
-              head_, end - first,
-              [&](int32_t row) { return answer_.wants_logits(plan, first + row); });
+    if (group.tensor_parallel() > 1)
+      if (auto ok = head_gather_.run(head_, end - first,
+                                     [&](int32_t row) { return answer_.needs(plan, first + row); });
           !ok)
         return ok;
-    timer.ends(PhaseTimer::head);
-    if (group_.draws()) answer_rows(plan, first, end - first);
-    timer.ends(PhaseTimer::sampling);
+    timer_.ends(PhaseTimer::head);
+    if (group.draws()) answer_rows(plan, first, end - first);
+    timer_.ends(PhaseTimer::sampling);
     tile += count;
   }
-  if (group_.draws()) answer_.write(plan, output_);
+  if (group.draws()) answer_.write(plan, output_);
   return {};
 }
 
@@ -265,7 +219,8 @@ void NativePartition::answer_rows(const StepPlan& plan, int32_t first, int32_t c
   const LogitRows rows{.logits = head_.logits(0).data(),
                        .stride = head_.stride(),
                        .first = first,
-                       .largest = std::span(largest).first(static_cast<size_t>(count))};
+                       .largest = std::span(largest).first(static_cast<size_t>(count)),
+                       .summaries = head_gather_.summaries()};
   const StepAnswer::Jobs jobs = answer_.take(plan, rows);
   const auto run = [&](int job, int thread) { answer_.run(plan, rows, job, thread); };
   if (jobs.costly) {

@@ -3,13 +3,14 @@
 // and log-probabilities do not depend on batch, chunking, threads or instruction set (numeric
 // contract: docs/performance.md), nor on how many ranks share the model.
 //
-// In a group of several ranks, rank 0 sends each plan, with what the step before it drew, to the
-// ranks of its stage; the head rank draws. Who fails a step ends the group's calls, so that the
-// others fail too and nobody waits.
+// In a group of several ranks RankSteps says who does what when; the head rank draws. Who fails a
+// step ends the group's calls, so that the others fail too and nobody waits.
 #pragma once
 
+#include <array>
+#include <chrono>
 #include <memory>
-#include <optional>
+#include <span>
 #include <vector>
 
 #include "model/native/decoder.h"
@@ -17,17 +18,28 @@
 #include "model/native/head_gather.h"
 #include "model/native/thread_pool.h"
 #include "model/partition.h"
-#include "model/plan_check.h"
-#include "model/plan_relay.h"
-#include "model/rank_group.h"
+#include "model/rank_steps.h"
 #include "model/step_answer.h"
 #include "model/step_queue.h"
 
 namespace troupe::native {
 
-class PhaseTimer;
+/// Gives the time of a step to its phases. Each begins where the one before ended, in whole
+/// microseconds since the start: nothing is lost to rounding, however short a phase is.
+class PhaseTimer {
+ public:
+  enum Phase : uint8_t { prepare, layers, head, sampling };  ///< places in StepOutput::phase_us
+  void ends(Phase phase);
+  const std::array<uint32_t, 8>& phase_us() const { return phase_us_; }
 
-class NativePartition final : public Partition {
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::array<uint32_t, 8> phase_us_{};
+  Clock::time_point start_ = Clock::now();
+  uint32_t counted_ = 0;
+};
+
+class NativePartition final : public Partition, private RankWork {
  public:
   Result<Capabilities> load(const WeightSource& weights, const ModelSpec& spec,
                             const PartitionPlan& plan, int rank, const Budget& budget) override;
@@ -35,26 +47,23 @@ class NativePartition final : public Partition {
   Result<const StepOutput*> wait(Ticket ticket, Duration timeout) override;
   void abort() noexcept override {
     queue_.abort();
-    group_.abort();
+    steps_.abort();
   }
   Result<void> export_block(BlockId block, BlockImage& image) override;
   Result<void> import_block(BlockId block, const BlockImage& image) override;
   Result<void> follow(Duration idle) override;
 
  private:
-  Result<void> run(const StepPlan& plan, Duration timeout);
-  Result<void> follow_step(Duration idle);
-  /// This rank's part of an admitted plan.
-  Result<void> compute(const StepPlan& plan, const StepStop& stop, PhaseTimer& timer);
-  void list_rows(const StepPlan& plan);
-  Result<void> compute_head(const StepPlan& plan, PhaseTimer& timer);
+  Result<void> compute(const StepPlan& plan, std::span<const int32_t> tokens,
+                       Duration time) override;
+  Result<void> hand_over() override { return decoder_->hand_over(); }
+  void list_rows(const StepPlan& plan, std::span<const int32_t> tokens);
+  Result<void> compute_head(const StepPlan& plan);
   /// Of the rows whose logits the head has just computed.
   void answer_rows(const StepPlan& plan, int32_t first, int32_t count);
 
   StepQueue queue_;
-  RankGroup group_;
-  PlanRelay relay_;
-  PlanCheck check_;
+  RankSteps steps_;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Decoder> decoder_;
   Head head_;  ///< last stage
@@ -62,6 +71,7 @@ class NativePartition final : public Partition {
   StepAnswer answer_;  ///< last stage
   std::vector<SequenceRows> sequences_;
   StepOutput output_;
+  PhaseTimer timer_;  ///< of the call at hand
 };
 
 }  // namespace troupe::native

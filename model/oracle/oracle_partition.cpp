@@ -54,11 +54,11 @@ Result<Capabilities> OraclePartition::load(const WeightSource&, const ModelSpec&
   if (budget.kv_blocks < 1 || budget.max_rows < 1 || budget.max_slots < 1 || budget.context < 1)
     return fail(ErrorCode::invalid_argument,
                 "The oracle backend needs at least one KV block, row, slot and position.");
-  if (auto ok = group_.join(plan, rank, budget); !ok) return std::unexpected(ok.error());
-  relay_ = PlanRelay(group_);
+  if (auto ok = steps_.join(plan, rank, budget, spec.vocab, options_.lanes); !ok)
+    return std::unexpected(ok.error());
+  queue_.serve_stages(std::max(options_.lanes, plan.pipeline_parallel));
   budget_ = budget;
   kv_ = HashKv(budget.kv_blocks);
-  check_ = PlanCheck(budget, spec.vocab);
   n_logprobs_.assign(static_cast<size_t>(budget.max_slots), -1);
 
   Capabilities capabilities;
@@ -68,67 +68,42 @@ Result<Capabilities> OraclePartition::load(const WeightSource&, const ModelSpec&
   capabilities.max_rows = budget.max_rows;
   capabilities.max_slots = budget.max_slots;
   capabilities.deterministic = true;
-  capabilities.describe = "oracle: hash of the prefix, no weights, " +
-                          (group_.alone() ? std::string()
-                                          : "rank " + std::to_string(rank) + " of " +
-                                                std::to_string(plan.tensor_parallel) + " x " +
-                                                std::to_string(plan.pipeline_parallel) + ", ") +
-                          std::to_string(budget.kv_blocks) + " KV blocks";
+  capabilities.describe =
+      "oracle: hash of the prefix, no weights, " +
+      (steps_.group().alone()
+           ? std::string()
+           : "rank " + std::to_string(rank) + " of " + std::to_string(plan.tensor_parallel) +
+                 " x " + std::to_string(plan.pipeline_parallel) + ", ") +
+      std::to_string(budget.kv_blocks) + " KV blocks";
   return capabilities;
 }
 
 Result<const StepOutput*> OraclePartition::wait(Ticket ticket, Duration timeout) {
   if (queue_.aborted()) return step_aborted();
-  const StepPlan* plan = queue_.pop(ticket);
-  if (plan == nullptr)
+  if (!queue_.is_oldest(ticket))
     return fail(ErrorCode::internal, "wait() was called for a step that is not the oldest.");
   if (options_.step_time > Duration{}) {
     if (!queue_.sleep(std::min(options_.step_time, timeout))) return step_aborted();
     if (options_.step_time > timeout)
       return fail(ErrorCode::deadline_exceeded, "The step took longer than its deadline.");
   }
-  if (auto ok = run(*plan, timeout); !ok) {
-    group_.abort();
-    return std::unexpected(ok.error());
+  if (auto done = steps_.finish_oldest(queue_, *this, timeout, output_); !done) {
+    steps_.abort();
+    return std::unexpected(done.error());
   }
+  queue_.pop(ticket);
   return &output_;
 }
 
 Result<void> OraclePartition::follow(Duration idle) {
   if (queue_.aborted()) return step_aborted();
-  auto done = follow_step(idle);
-  if (!done) group_.abort();
+  auto done = steps_.follow(*this, idle, output_);
+  if (!done) steps_.abort();
   return done;
 }
 
-Result<void> OraclePartition::run(const StepPlan& plan, Duration timeout) {
-  if (auto ok = check_.admit(plan); !ok) return ok;
-  if (!group_.alone())
-    if (auto ok = relay_.give(plan, timeout); !ok) return ok;
-  if (auto ok = compute(plan); !ok) return ok;
-  if (!group_.draws()) {
-    if (auto ok = relay_.await_answer(output_); !ok) return ok;
-    if (auto ok = check_.check_answer(output_); !ok) return ok;
-  }
-  check_.produced(output_);
-  if (!group_.alone()) relay_.drew(output_);
-  return {};
-}
-
-Result<void> OraclePartition::follow_step(Duration idle) {
-  const auto taken = relay_.take(idle);
-  if (!taken) return std::unexpected(taken.error());
-  if (taken->drawn != nullptr) {
-    if (auto ok = check_.check_answer(*taken->drawn); !ok) return ok;
-    check_.produced(*taken->drawn);
-  }
-  if (auto ok = check_.admit(*taken->plan); !ok) return ok;
-  if (auto ok = compute(*taken->plan); !ok) return ok;
-  return group_.draws() ? relay_.answer(output_) : Result<void>{};
-}
-
-Result<void> OraclePartition::compute(const StepPlan& plan) {
-  const std::vector<int32_t>& tokens = check_.resolved_tokens(plan);
+Result<void> OraclePartition::compute(const StepPlan& plan, std::span<const int32_t> tokens,
+                                      Duration) {
   for (const SlotOpen& open : plan.open)
     n_logprobs_[static_cast<size_t>(open.slot)] = open.n_logprobs;
   for (const BlockCopy& copy : plan.copy) kv_.copy(copy);
@@ -137,7 +112,7 @@ Result<void> OraclePartition::compute(const StepPlan& plan) {
   output_.plan_hash = plan.hash;
   for (const Slice& slice : plan.slices)
     if (auto ok = run_slice(plan, slice, tokens); !ok) return ok;
-  return group_.last_stage() ? Result<void>{} : relay_.pass_on();
+  return {};
 }
 
 Result<void> OraclePartition::run_slice(const StepPlan& plan, const Slice& slice,

@@ -11,9 +11,7 @@
 #include "model/oracle/hash_kv.h"
 #include "model/oracle/oracle_reference.h"
 #include "model/partition.h"
-#include "model/plan_check.h"
-#include "model/plan_relay.h"
-#include "model/rank_group.h"
+#include "model/rank_steps.h"
 #include "model/step_queue.h"
 
 namespace troupe {
@@ -21,6 +19,7 @@ namespace troupe {
 struct OracleOptions {
   uint64_t model_seed = kOracleSeed;
   Duration step_time{};  ///< how long a step pretends to take; abort() ends it early
+  int32_t lanes = 1;     ///< takes plans as the first rank of a pipeline of so many stages does
 };
 
 /// A plan for any number of ranks, both at least 1; each holds the whole oracle.
@@ -38,7 +37,7 @@ class OracleWeights final : public WeightSource {
   uint64_t model_seed_;
 };
 
-class OraclePartition final : public Partition {
+class OraclePartition final : public Partition, private RankWork {
  public:
   explicit OraclePartition(OracleOptions options = {}) : options_(options) {}
 
@@ -48,7 +47,7 @@ class OraclePartition final : public Partition {
   Result<const StepOutput*> wait(Ticket ticket, Duration timeout) override;
   void abort() noexcept override {
     queue_.abort();
-    group_.abort();
+    steps_.abort();
   }
   /// bytes: 8 for the state before the block, then 8 for each position.
   Result<void> export_block(BlockId block, BlockImage& image) override;
@@ -56,11 +55,10 @@ class OraclePartition final : public Partition {
   Result<void> follow(Duration idle) override;
 
  private:
-  Result<void> run(const StepPlan& plan, Duration timeout);
-  Result<void> follow_step(Duration idle);
-  /// Fills the output with what an admitted plan gives, and hands the plan on.
-  Result<void> compute(const StepPlan& plan);
-  /// `tokens`: of the plan, references resolved.
+  /// All of an admitted plan, on every rank.
+  Result<void> compute(const StepPlan& plan, std::span<const int32_t> tokens,
+                       Duration time) override;
+  Result<void> hand_over() override { return {}; }
   Result<void> run_slice(const StepPlan& plan, const Slice& slice, std::span<const int32_t> tokens);
   void give_output(const Slice& slice, uint64_t state, SliceOut& out);
   Result<void> check_image(BlockId block, const BlockImage& image) const;
@@ -68,9 +66,7 @@ class OraclePartition final : public Partition {
   OracleOptions options_;
   Budget budget_;
   StepQueue queue_;
-  RankGroup group_;
-  PlanRelay relay_;
-  PlanCheck check_;
+  RankSteps steps_;
   HashKv kv_;
   std::vector<int32_t> n_logprobs_;  ///< by slot
   StepOutput output_;

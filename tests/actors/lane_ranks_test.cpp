@@ -7,9 +7,11 @@
 #include <vector>
 
 #include "actors/lane.h"
+#include "model/oracle/oracle_partition.h"
 #include "model/oracle/oracle_reference.h"
 #include "net/shm_collective.h"
 #include "tests/support/message_of.h"
+#include "tests/support/step_driver.h"
 
 using namespace troupe;
 
@@ -124,4 +126,45 @@ TEST_CASE("device lane: ranks that follow end with the generation and say why") 
   SUBCASE("rank 0 is told to") { group.lanes[0]->abort(); }
   SUBCASE("this rank is told to") { group.lanes[1]->abort(); }
   CHECK(ended.get().code == ErrorCode::aborted);
+}
+
+TEST_CASE("device lane: plans of all lanes go through a pipeline in order, each fed by its own") {
+  Group group(3);
+  std::vector<std::future<Result<LoadedModel>>> loads;
+  for (size_t rank = 0; rank < 3; ++rank) {
+    group.share(rank);
+    loads.push_back(group.load(rank, order(1, 3)));
+  }
+  for (auto& load : loads) REQUIRE(load.get().has_value());
+  std::vector<std::future<Error>> ends;
+  for (size_t rank = 1; rank < 3; ++rank) ends.push_back(group.follow(rank));
+  OraclePartition unused;
+  test::StepDriver builder(unused);
+  std::vector<std::future<BatcherInput>> answers;
+  const auto run = [&](int32_t lane, int32_t position, int32_t token) {
+    if (position == 0) builder.open({.slot = lane});
+    builder.add({.slot = lane, .pos0 = position, .tokens = {token}, .table = {lane}});
+    auto promise = std::make_shared<std::promise<BatcherInput>>();
+    answers.push_back(promise->get_future());
+    group.lanes[0]->run(std::make_shared<const StepPlan>(builder.seal(static_cast<uint32_t>(lane))),
+                        60s,
+                        [promise](BatcherInput input) { promise->set_value(std::move(input)); });
+  };
+  // One plan a stage and one that waits; then each answer makes room for one.
+  std::vector<std::vector<int32_t>> drawn(3);
+  for (int32_t lane = 0; lane < 3; ++lane) run(lane, 0, 10 + lane);
+  for (int32_t i = 0; i < 12; ++i) {
+    run(i % 3, 1 + i / 3, -1);
+    const BatcherInput input = answers[static_cast<size_t>(i)].get();
+    const auto* done = std::get_if<batcher_in::StepDone>(&input);
+    REQUIRE(done != nullptr);
+    CHECK(done->output->key.lane == static_cast<uint32_t>(i % 3));
+    drawn[static_cast<size_t>(i % 3)].push_back(done->output->tokens.at(0));
+  }
+  for (int32_t lane = 0; lane < 3; ++lane) {
+    const std::vector<int32_t> prompt{10 + lane};
+    CHECK(drawn[static_cast<size_t>(lane)] == oracle_continue_past_end(kOracleSeed, prompt, 4));
+  }
+  group.lanes[0]->abort();
+  for (auto& end : ends) CHECK(end.get().code == ErrorCode::aborted);
 }

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <bit>
 #include <deque>
+#include <memory>
 #include <optional>
 
+#include "config/limits.h"
 #include "tests/support/message_of.h"
 #include "tests/support/step_driver.h"
 
@@ -46,20 +48,36 @@ struct Running {
   std::vector<int32_t> known;  ///< prompt and answer so far
   std::vector<int32_t> table;
   int32_t slot = -1;
-  int32_t computed = 0;
-  int32_t settled = 0;  ///< positions whose KV was there when the step began
+  int32_t computed = 0;  ///< positions, once the plans in flight are done
+  int32_t settled = 0;   ///< likewise, when the plan at hand was begun
   bool opened = false;
   std::optional<BlockCopy> copy;  ///< before its next rows
 
+  int32_t flights = 0;      ///< plans in flight that name it
+  int32_t pending = 0;      ///< tokens that they draw
+  bool drafting = false;    ///< one of them has drafts
+  uint64_t drawn_step = 0;  ///< that draws, or drew, its newest token; 0: none, or one with drafts
+  uint32_t drawn_lane = 0;
+  int32_t drawn_slice = 0;
+
   bool done() const { return static_cast<int32_t>(answer.tokens.size()) >= request->answer; }
-  int32_t left() const { return request->answer - static_cast<int32_t>(answer.tokens.size()); }
+  int32_t left() const {
+    return request->answer - static_cast<int32_t>(answer.tokens.size()) - pending;
+  }
+  bool may_join(uint32_t lane) const {
+    return left() > 0 && !drafting && (pending == 0 || drawn_lane == lane);
+  }
 };
 
 class CapriciousRun {
  public:
   CapriciousRun(Partition& partition, const std::vector<ExactRequest>& requests,
                 const std::vector<ExactAnswer>& expected, Caprice caprice)
-      : driver_(partition), expected_(expected), caprice_(caprice), random_(caprice.seed) {
+      : driver_(partition),
+        expected_(expected),
+        caprice_(caprice),
+        random_(caprice.seed),
+        lanes_(static_cast<size_t>(caprice.lanes)) {
     holders_.resize(static_cast<size_t>(caprice.kv_blocks));
     for (int32_t i = 0; i < caprice.max_slots; ++i) slots_.push_back(i);
     for (const ExactRequest& request : requests) {
@@ -72,8 +90,12 @@ class CapriciousRun {
   std::vector<ExactAnswer> run() {
     for (int step = 0; std::ranges::any_of(running_, [](auto& r) { return !r.done(); }); ++step) {
       REQUIRE(step < 100'000);
-      one_step();
+      const bool full =
+          static_cast<int32_t>(flights_.size()) == plans_in_flight_max(caprice_.lanes);
+      const bool went = !full && !chance(0.2) && take_off();
+      if (!went && !flights_.empty()) land();
     }
+    while (!flights_.empty()) land();
     for (Running& r : running_) release(r);
     std::vector<ExactAnswer> answers;
     for (Running& r : running_) answers.push_back(std::move(r.answer));
@@ -81,75 +103,124 @@ class CapriciousRun {
   }
 
  private:
+  struct Part {
+    size_t who;
+    bool samples;
+  };
+  struct Flight {
+    std::unique_ptr<const StepPlan> plan;
+    Ticket ticket;
+    std::vector<Part> parts;
+  };
+  struct Lane {
+    int flights = 0;
+    uint64_t step = 0;  ///< of its newest plan
+  };
+
   int32_t pick(int32_t low, int32_t high) {
     return std::uniform_int_distribution<int32_t>(low, high)(random_);
   }
   bool chance(double p) { return std::bernoulli_distribution(p)(random_); }
 
-  void one_step() {
+  /// False: there is nothing to run in the lane that was drawn.
+  bool take_off() {
+    const auto lane = static_cast<uint32_t>(pick(0, caprice_.lanes - 1));
+    if (lanes_[lane].flights == kPlansInFlightMax) return false;
     std::vector<size_t> order;
     for (size_t i = 0; i < running_.size(); ++i)
-      if (!running_[i].done()) order.push_back(i);
+      if (running_[i].may_join(lane)) order.push_back(i);
+    if (order.empty()) return false;
     std::ranges::shuffle(order, random_);
     order.resize(static_cast<size_t>(pick(1, static_cast<int32_t>(order.size()))));
-    if (chance(0.03)) release(running_[order[0]]);  // preempted: all is computed anew
+    // Preempted: all is computed anew.
+    if (chance(0.03) && running_[order[0]].flights == 0) release(running_[order[0]]);
     int32_t rows_left = pick(1, caprice_.max_rows);
-    struct Part {
-      size_t who;
-      bool samples;
-    };
     std::vector<Part> parts;
-    const std::vector<int32_t> before = last_slices_;
     for (Running& r : running_) r.settled = r.computed;
     for (size_t who : order) {
       if (rows_left == 0) break;
-      Running& r = running_[who];
-      if (!admit(r)) continue;
-      const int32_t wanted = static_cast<int32_t>(r.known.size()) - r.computed;
-      const int32_t rows = std::min({wanted, rows_left, chance(0.5) ? pick(1, 40) : wanted});
-      const bool samples = rows == wanted;
-      Piece piece{.slot = r.slot, .pos0 = r.computed, .table = {}, .out = Out::none};
-      piece.tokens.assign(r.known.begin() + r.computed, r.known.begin() + r.computed + rows);
-      if (samples) {
-        piece.out = Out::sample;
-        if (chance(0.4)) add_drafts(who, piece, rows_left - rows);
-        const int32_t referred = before.empty() ? -1 : before[who];
-        if (piece.n_draft == 0 && referred >= 0 && rows == 1 && chance(0.5))
-          piece.tokens.back() = -1 - referred;
-      }
-      const auto total = static_cast<int32_t>(piece.tokens.size());
-      if (!cover(r, r.computed + total)) {
-        if (r.copy) release(r);  // what is to be copied may be gone by the next step
-        continue;
-      }
-      rows_left -= total;
-      if (r.copy) driver_.copy(r.copy->src, r.copy->dst);
-      r.copy.reset();
-      piece.table.assign(r.table.begin(),
-                         r.table.begin() + (r.computed + total + 15) / kBlockPositions);
-      if (!r.opened) {
-        driver_.open(open_of(*r.request, r.slot, r.known));
-        r.opened = true;
-      }
-      driver_.add(piece);
-      parts.push_back({who, samples});
-      r.computed += total - piece.n_draft;
+      if (const auto part = add(who, lane, static_cast<int32_t>(parts.size()), rows_left))
+        parts.push_back(*part);
     }
-    last_slices_.assign(running_.size(), -1);
-    if (parts.empty()) return;
-    const StepPlan plan = driver_.seal();
-    const StepOutput output = must(driver_.submit(plan));
+    if (parts.empty()) return false;
+    auto plan = std::make_unique<const StepPlan>(driver_.seal(lane));
+    ++lanes_[lane].flights;
+    lanes_[lane].step = plan->key.step;
     for (size_t i = 0; i < parts.size(); ++i) {
-      if (!parts[i].samples) continue;
       Running& r = running_[parts[i].who];
-      const size_t had = r.answer.tokens.size();
-      take(output, i, r.answer);
-      const auto got = static_cast<int32_t>(r.answer.tokens.size() - had);
-      r.known.insert(r.known.end(), r.answer.tokens.begin() + static_cast<ptrdiff_t>(had),
-                     r.answer.tokens.end());
-      r.computed += got - 1;  // right drafts are in the KV now
-      if (plan.slices[i].n_draft == 0) last_slices_[parts[i].who] = static_cast<int32_t>(i);
-      if (r.done()) release(r);
+      ++r.flights;
+      if (!parts[i].samples) continue;
+      ++r.pending;
+      r.drafting = plan->slices[i].n_draft > 0;
+      r.drawn_step = r.drafting ? 0 : plan->key.step;
+      r.drawn_lane = lane;
+      r.drawn_slice = static_cast<int32_t>(i);
+    }
+    const Ticket ticket = driver_.send(*plan);
+    flights_.push_back({std::move(plan), ticket, std::move(parts)});
+    return true;
+  }
+
+  /// Slice `index` of the plan at hand.
+  std::optional<Part> add(size_t who, uint32_t lane, int32_t index, int32_t& rows_left) {
+    Running& r = running_[who];
+    if (!admit(r)) return std::nullopt;
+    const auto known = static_cast<int32_t>(r.known.size());
+    const int32_t wanted = known + r.pending - r.computed;
+    const int32_t rows = std::min({wanted, rows_left, chance(0.5) ? pick(1, 40) : wanted});
+    const bool samples = rows == wanted;
+    Piece piece{.slot = r.slot, .pos0 = r.computed, .table = {}, .out = Out::none};
+    const bool named = lanes_[lane].step == r.drawn_step && r.drawn_lane == lane;
+    for (int32_t p = r.computed; p < r.computed + rows; ++p) {
+      const bool newest = p + 1 == known + r.pending;
+      const bool names = p >= known || (newest && named && r.drawn_step > 0 && chance(0.5));
+      piece.tokens.push_back(names ? -1 - r.drawn_slice : r.known[static_cast<size_t>(p)]);
+    }
+    if (samples) {
+      piece.out = Out::sample;
+      const bool literal = std::ranges::all_of(piece.tokens, [](int32_t t) { return t >= 0; });
+      if (literal && r.flights == 0 && chance(0.4)) add_drafts(who, piece, rows_left - rows);
+    }
+    const auto total = static_cast<int32_t>(piece.tokens.size());
+    if (!cover(r, r.computed + total)) {
+      if (r.copy) release(r);  // what is to be copied may be gone by the next step
+      return std::nullopt;
+    }
+    rows_left -= total;
+    if (r.copy) driver_.copy(r.copy->src, r.copy->dst);
+    r.copy.reset();
+    piece.table.assign(r.table.begin(),
+                       r.table.begin() + (r.computed + total + 15) / kBlockPositions);
+    if (!r.opened) {
+      driver_.open(open_of(*r.request, r.slot, r.known));
+      r.opened = true;
+    }
+    REQUIRE(index == static_cast<int32_t>(driver_.plan.slices.size()));
+    driver_.add(piece);
+    r.computed += total - piece.n_draft;
+    return Part{who, samples};
+  }
+
+  /// The oldest plan's answer comes.
+  void land() {
+    Flight flight = std::move(flights_.front());
+    flights_.pop_front();
+    const StepOutput output = must(driver_.receive(flight.ticket));
+    --lanes_[flight.plan->key.lane].flights;
+    for (size_t i = 0; i < flight.parts.size(); ++i) {
+      Running& r = running_[flight.parts[i].who];
+      --r.flights;
+      if (flight.parts[i].samples) {
+        const size_t had = r.answer.tokens.size();
+        take(output, i, r.answer);
+        const auto got = static_cast<int32_t>(r.answer.tokens.size() - had);
+        r.known.insert(r.known.end(), r.answer.tokens.begin() + static_cast<ptrdiff_t>(had),
+                       r.answer.tokens.end());
+        r.computed += got - 1;  // right drafts are in the KV now
+        --r.pending;
+        r.drafting = false;
+      }
+      if (r.done() && r.flights == 0) release(r);
     }
   }
 
@@ -217,6 +288,7 @@ class CapriciousRun {
     r.opened = false;
     r.copy.reset();
     r.computed = r.settled = 0;
+    r.drawn_step = 0;
   }
 
   StepDriver driver_;
@@ -226,7 +298,8 @@ class CapriciousRun {
   std::vector<Running> running_;
   std::vector<int32_t> holders_;
   std::deque<int32_t> slots_;
-  std::vector<int32_t> last_slices_;  ///< of each request in the step before, or -1
+  std::vector<Lane> lanes_;
+  std::deque<Flight> flights_;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Drives a Partition as a capricious batcher would (random batches, chunks, preemption, shared
-// prefixes, references to the step before, drafts) and says whether every answer is bit for bit the
-// one of a plain run. Results do not pass through a batcher, so that nothing hides a difference.
+// prefixes, references to the step before, drafts, plans of several lanes in flight) and says
+// whether every answer is bit for bit the one of a plain run. Results do not pass through a
+// batcher, so that nothing hides a difference.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +35,7 @@ std::vector<ExactAnswer> run_plain(Partition& partition, const std::vector<Exact
 struct Caprice {
   uint64_t seed = 0;
   int32_t kv_blocks = 0, max_rows = 0, max_slots = 0;  ///< of the partition's budget
+  int32_t lanes = 1;                                   ///< at most the stages of its pipeline
 };
 /// All requests at once in a random order of everything. `expected` feeds right and wrong drafts.
 std::vector<ExactAnswer> run_capricious(Partition& partition,

@@ -73,7 +73,7 @@ TEST_CASE("native ranks: every split of tiny random models gives the bits of one
           model.follow();
           const auto got = run_capricious(
               model.partition(), asked, expected,
-              {seed + static_cast<uint64_t>(turn), b.kv_blocks, b.max_rows, b.max_slots});
+              {seed + static_cast<uint64_t>(turn), b.kv_blocks, b.max_rows, b.max_slots, pp});
           CHECK(difference(expected, got) == "");
           for (const Error& e : model.end()) CHECK(e.code == ErrorCode::aborted);
         }
@@ -101,7 +101,7 @@ TEST_CASE("native ranks: SmolLM2 on several ranks gives the bits of one rank") {
     CHECK(model.capabilities[0].numerics_id == plain.capabilities.numerics_id);
     model.follow();
     const auto got = run_capricious(model.partition(), asked, expected,
-                                    {seed, b.kv_blocks, b.max_rows, b.max_slots});
+                                    {seed, b.kv_blocks, b.max_rows, b.max_slots, l.pp});
     CHECK(difference(expected, got) == "");
   }
 }

@@ -1,7 +1,7 @@
 // Random programs of requests against a live group with a pool too small for them: shared prefixes,
 // several choices, cancels, lost routers, new attempts, deadlines, priorities, preemption, drafts,
-// one or two plans in flight. Whatever happens, each choice is told what a group tells it that has
-// nothing else to do, and in the end nothing is held.
+// one or two plans in flight in each of one to four lanes. Whatever happens, each choice is told
+// what a group tells it that has nothing else to do, and in the end nothing is held.
 #include <algorithm>
 #include <ostream>
 #include <string>
@@ -32,7 +32,8 @@ struct Move {
 
 std::ostream& operator<<(std::ostream& out, const GroupShape& s) {
   return out << "blocks " << s.blocks << " slots " << s.slots << " rows " << s.rows << " chunk "
-             << s.chunk << " plans " << s.plans << " loop " << s.loop << " model " << s.model;
+             << s.chunk << " plans " << s.plans << " lanes " << s.lanes << " loop " << s.loop
+             << " model " << s.model;
 }
 std::ostream& operator<<(std::ostream& out, const Move& move) {
   constexpr const char* kNames[] = {"ask", "run", "cancel", "again", "lose_router", "wait"};
@@ -62,6 +63,7 @@ rc::Gen<GroupShape> any_shape() {
       rc::gen::set(&GroupShape::blocks, any(4, 14)), rc::gen::set(&GroupShape::slots, any(2, 7)),
       rc::gen::set(&GroupShape::rows, any(1, 40)), rc::gen::set(&GroupShape::chunk, any(1, 24)),
       rc::gen::set(&GroupShape::plans, any(1, kPlansInFlightMax)),
+      rc::gen::set(&GroupShape::lanes, often_least(1, 4)),
       rc::gen::set(&GroupShape::loop, any(0, 6)),
       rc::gen::set(&GroupShape::model, rc::gen::weightedElement<int>({{4, 0}, {1, 1}})));
 }
@@ -203,7 +205,7 @@ class Program {
   /// What this choice is told by a group that has nothing else to do and plans one step at a time.
   Told alone(Enqueue request) const {
     GroupShape shape = shape_;
-    shape.plans = 1;
+    shape.plans = shape.lanes = 1;
     LiveGroup group(shape);
     request.deadline_left = 600s;
     group.enqueue(request, RouterId(1));

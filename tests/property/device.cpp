@@ -15,7 +15,7 @@ namespace {
 
 class OracleDevice final : public Device {
  public:
-  explicit OracleDevice(const DeviceLimits& limits) {
+  explicit OracleDevice(const DeviceLimits& limits) : partition_({.lanes = limits.lanes}) {
     const auto loaded = partition_.load(OracleWeights(), oracle_spec(), {.ranks = {RankPlan{}}}, 0,
                                         limits.budget());
     must(loaded.has_value(), "the oracle loads");
@@ -51,7 +51,7 @@ class ToyDevice final : public Device {
  public:
   ToyDevice(const DeviceLimits& limits, int32_t loop)
       : loop_(loop),
-        check_(limits.budget(), kToyVocab),
+        check_(limits.budget(), kToyVocab, limits.lanes),
         answer_(limits.slots, limits.rows, kToyVocab, 1),
         kv_(static_cast<size_t>(limits.blocks) * kBlockPositions, 0xdead) {}
 

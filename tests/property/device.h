@@ -13,7 +13,7 @@
 namespace troupe::test {
 
 struct DeviceLimits {
-  int32_t blocks = 0, rows = 0, slots = 0, context = 0;
+  int32_t blocks = 0, rows = 0, slots = 0, context = 0, lanes = 1;
   Budget budget() const {
     return {.threads = 1,
             .kv_blocks = blocks,

@@ -12,7 +12,8 @@ std::unique_ptr<Device> device_of(const GroupShape& shape) {
   const DeviceLimits limits{.blocks = shape.blocks,
                             .rows = shape.rows,
                             .slots = shape.slots,
-                            .context = LiveGroup::kContext};
+                            .context = LiveGroup::kContext,
+                            .lanes = shape.lanes};
   return shape.model == 1 ? make_oracle_device(limits) : make_toy_device(limits, shape.loop);
 }
 
@@ -25,6 +26,7 @@ BatcherConfig config_of(const GroupShape& shape, int32_t vocab) {
                        .max_slots = shape.slots,
                        .prefill_chunk = shape.chunk,
                        .plans_in_flight = shape.plans,
+                       .lanes = shape.lanes,
                        .context = LiveGroup::kContext,
                        .vocab = vocab,
                        .queue_max = 12,
@@ -101,7 +103,8 @@ const Told& LiveGroup::told(const Enqueue& request) {
 
 void LiveGroup::perform(const batcher_out::RunStep& effect) {
   plans_.push_back(effect.plan);
-  must(static_cast<int32_t>(plans_.size()) <= config.plans_in_flight, "few plans are in flight");
+  must(static_cast<int32_t>(plans_.size()) < config.plans_in_flight + config.lanes,
+       "few plans are in flight");
 }
 
 void LiveGroup::perform(const batcher_out::ToRouter& effect) {

@@ -14,7 +14,7 @@ namespace troupe::test {
 
 /// How large the group is and what runs on it; the least of each is the simplest.
 struct GroupShape {
-  int32_t blocks = 4, slots = 2, rows = 1, chunk = 1, plans = 1;
+  int32_t blocks = 4, slots = 2, rows = 1, chunk = 1, plans = 1, lanes = 1;
   int32_t loop = 0;   ///< of the toy model
   int32_t model = 0;  ///< 0: the toy, 1: the oracle
 };

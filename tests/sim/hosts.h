@@ -123,7 +123,7 @@ struct ShardHost final : ChildHost {
   void perform(BatcherEffects effects);
   void perform_one(const BatcherEffect& effect);
   void run(const batcher_out::RunStep& step);
-  void start_oldest();
+  void start_ready();
   void finish_oldest();
   void report();
   void arm();
@@ -131,7 +131,10 @@ struct ShardHost final : ChildHost {
   std::optional<Batcher> batcher;  ///< rank 0, once loaded
   BatcherConfig config;
   std::unique_ptr<OraclePartition> partition;
-  std::deque<std::shared_ptr<const StepPlan>> plans;  ///< of the device: the oldest runs
+  std::deque<std::shared_ptr<const StepPlan>> plans;  ///< of the device, oldest first
+  size_t started = 0;                                 ///< of them: those that run, one a stage
+  bool hung = false;                                  ///< its device never ends a step again
+  std::vector<Time> stage_free{};  ///< by stage of the device: when it has done what it has
   std::optional<Generation> serving;
   Timer timer;
   std::map<RouterId, LinkPtr> routers;

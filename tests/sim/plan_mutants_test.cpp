@@ -26,7 +26,7 @@ struct PlanMutant : Tamper {
       if (run == nullptr) continue;
       auto plan = std::make_shared<StepPlan>(*run->plan);
       change(*plan);
-      uint64_t& last = last_hash[plan->key.epoch];
+      uint64_t& last = last_hash[{plan->key.epoch, plan->key.lane}];
       plan->key.prev_hash = last;
       plan->hash = last = hash_of(*plan);
       originals[plan->hash] = run->plan;
@@ -48,7 +48,7 @@ struct PlanMutant : Tamper {
     done->output = std::move(output);
   }
 
-  std::map<uint64_t, uint64_t> last_hash;  ///< by epoch
+  std::map<std::pair<uint64_t, uint32_t>, uint64_t> last_hash;  ///< by epoch and lane
   std::map<uint64_t, std::shared_ptr<const StepPlan>> originals;
 };
 
@@ -95,6 +95,16 @@ struct SkipsCopies final : PlanMutant {
   void change(StepPlan& plan) override { plan.copy.clear(); }
 };
 
+/// A plan goes into the lane behind its own.
+struct MixesLanes final : PlanMutant {
+  void change(StepPlan& plan) override {
+    uint32_t& most = lanes[plan.key.epoch];
+    most = std::max(most, plan.key.lane);
+    if (plan.key.step % 8 == 0) plan.key.lane = (plan.key.lane + 1) % (most + 1);
+  }
+  std::map<uint64_t, uint32_t> lanes;  ///< epoch -> the highest seen
+};
+
 /// The first seed that shows it, or 0.
 template <class Mutant>
 uint64_t caught_at(uint64_t seeds = kSeedsMax) {
@@ -119,6 +129,9 @@ TEST_CASE("sim: a row that names another sequence's token is caught") {
 }
 TEST_CASE("sim: a block freed while a plan in flight names it is caught") {
   CHECK(caught_at<FreesInFlight>() > 0);
+}
+TEST_CASE("sim: a plan sent in another lane than its own is caught") {
+  CHECK(caught_at<MixesLanes>() > 0);
 }
 TEST_CASE("sim: a shared block that is written without a copy is caught") {
   CHECK(caught_at<SkipsCopies>() > 0);

@@ -36,6 +36,7 @@ BatcherConfig batcher_config(World& world) {
   c.context = 120;
   c.queue_max = world.chance(0.2) ? world.pick(2, 4) : 64;
   c.canary_interval = 2s;
+  c.lanes = world.chance(0.5) ? 1 : world.pick(2, 4);
   return c;
 }
 

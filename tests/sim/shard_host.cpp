@@ -30,7 +30,8 @@ void ShardHost::load(const LoadOrder& order) {
     return;
   }
   config = cluster.batcher;
-  partition = std::make_unique<OraclePartition>();
+  partition = std::make_unique<OraclePartition>(OracleOptions{.lanes = config.lanes});
+  stage_free.assign(static_cast<size_t>(config.lanes), world.now());
   const Budget budget{.kv_blocks = config.kv_blocks,
                       .max_rows = config.max_rows,
                       .max_slots = config.max_slots,
@@ -132,17 +133,28 @@ void ShardHost::perform_one(const BatcherEffect& effect) {
 
 void ShardHost::run(const batcher_out::RunStep& step) {
   plans.push_back(step.plan);
-  world.expect(plans.size() <= StepQueue::kInFlightMax, "{} has {} plans in flight", name,
-               plans.size());
-  if (plans.size() == 1) start_oldest();
+  const auto plans_max = static_cast<size_t>(plans_in_flight_max(config.lanes));
+  world.expect(plans.size() <= plans_max, "{} has {} plans in flight", name, plans.size());
+  start_ready();
 }
 
-void ShardHost::start_oldest() {
-  const StepPlan& plan = *plans.front();
-  if (world.chance(world.faults.hang)) return world.trace(name, "step {} hangs", plan.key.step);
-  const auto rows = static_cast<int64_t>(plan.tokens.size());
-  const Duration took = world.between(500us, 3ms) + rows * 50us;
-  world.post(shared_from_this(), took, [this] { finish_oldest(); });
+/// A plan enters the pipeline when the one before it in its lane is done, and each stage when that
+/// has done the plan before.
+void ShardHost::start_ready() {
+  for (; started < plans.size(); ++started) {
+    const StepPlan& plan = *plans[started];
+    const bool waits =
+        std::any_of(plans.begin(), plans.begin() + static_cast<long>(started),
+                    [&](const auto& before) { return before->key.lane == plan.key.lane; });
+    if (waits || hung) return;
+    hung = world.chance(world.faults.hang);
+    if (hung) return world.trace(name, "step {} hangs", plan.key.step);
+    const auto rows = static_cast<int64_t>(plan.tokens.size());
+    Time there = world.now();
+    for (Time& free : stage_free)
+      free = there = std::max(there, free) + world.between(500us, 3ms) + rows * 50us;
+    world.post(shared_from_this(), there - world.now(), [this] { finish_oldest(); });
+  }
 }
 
 void ShardHost::finish_oldest() {
@@ -156,8 +168,9 @@ void ShardHost::finish_oldest() {
   auto answer = std::make_shared<StepOutput>(**output);
   if (world.chance(world.faults.nonfinite)) answer->slices.front().flags |= kNonfinite;
   plans.pop_front();
+  --started;
   // The device goes on at once; the batcher hears of it a little later.
-  if (!plans.empty()) start_oldest();
+  start_ready();
   world.post(shared_from_this(), world.between(0us, 200us),
              [this, answer] { input(batcher_in::StepDone{answer}); });
 }

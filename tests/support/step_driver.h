@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -58,22 +59,29 @@ class StepDriver {
     plan.slices.push_back(slice);
     return *this;
   }
-  /// Names and hashes the plan, so that it follows the one before.
-  StepPlan seal() {
-    plan.key = {.epoch = 1, .generation = 1, .lane = 0, .step = step_++, .prev_hash = last_hash_};
-    plan.hash = last_hash_ = hash_of(plan);
+  /// Names and hashes the plan, so that it follows the one before of its lane.
+  StepPlan seal(uint32_t lane = 0) {
+    uint64_t& last = last_hash_[lane];
+    plan.key = {.epoch = 1, .generation = 1, .lane = lane, .step = step_++, .prev_hash = last};
+    plan.hash = last = hash_of(plan);
     return std::exchange(plan, StepPlan{});
   }
   Result<StepOutput> run(Duration timeout = 60s) { return submit(seal(), timeout); }
   Result<StepOutput> submit(const StepPlan& sealed, Duration timeout = 60s) {
-    const auto output = partition_.wait(partition_.submit(sealed), timeout);
+    return receive(send(sealed), timeout);
+  }
+  /// The plan must outlive the receive().
+  Ticket send(const StepPlan& sealed) { return partition_.submit(sealed); }
+  Result<StepOutput> receive(Ticket ticket, Duration timeout = 60s) {
+    const auto output = partition_.wait(ticket, timeout);
     if (!output) return std::unexpected(output.error());
     return **output;
   }
 
  private:
   Partition& partition_;
-  uint64_t step_ = 1, last_hash_ = 0;
+  uint64_t step_ = 1;
+  std::map<uint32_t, uint64_t> last_hash_;  ///< by lane
 };
 
 /// Blocks first, first + 1, ... enough for `positions`.

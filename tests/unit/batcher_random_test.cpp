@@ -48,6 +48,7 @@ class Traffic {
     c.vocab = 50;
     c.queue_max = pick(3, 12);
     c.plans_in_flight = pick(1, kPlansInFlightMax);
+    c.lanes = pick(0, 1) == 0 ? 1 : pick(2, 4);
     return c;
   }
 

@@ -82,6 +82,10 @@ class Rig {
     if (!plan) return false;
     now += took;
     last_plan = std::exchange(plan, std::exchange(ahead, nullptr));
+    if (!further.empty()) {
+      ahead = further.front();
+      further.erase(further.begin());
+    }
     auto output = std::make_shared<StepOutput>(device.run(*last_plan));
     input(batcher_in::StepDone{std::move(output)});
     return true;
@@ -111,6 +115,15 @@ class Rig {
   PagedDevice device;
   Time now{1s};
   std::shared_ptr<const StepPlan> plan, ahead, last_plan;  ///< runs, waits behind it, is done
+  std::vector<std::shared_ptr<const StepPlan>> further;    ///< behind `ahead`: only with lanes
+  /// Of all in flight, oldest first.
+  std::vector<std::shared_ptr<const StepPlan>> in_flight() const {
+    std::vector<std::shared_ptr<const StepPlan>> all;
+    for (const auto& p : {plan, ahead})
+      if (p) all.push_back(p);
+    all.insert(all.end(), further.begin(), further.end());
+    return all;
+  }
   Duration plan_limit{};
   std::map<std::pair<SequenceKey, AttemptId>, Answer> answers;
   std::map<std::pair<SequenceKey, AttemptId>, RouterId> told;
@@ -119,12 +132,20 @@ class Rig {
   std::map<std::pair<StepId, RouterId>, int> batches_of_step;
   int drained = 0;
 
+  static uint32_t lane_of(const std::shared_ptr<const StepPlan>& p) { return p->key.lane; }
+
  private:
   void perform(const batcher_out::RunStep& e) {
     REQUIRE(faults.empty());
-    REQUIRE(ahead == nullptr);
-    REQUIRE((plan == nullptr || config.plans_in_flight == 2));
-    (plan == nullptr ? plan : ahead) = e.plan;
+    const auto before = in_flight();
+    REQUIRE(static_cast<int32_t>(before.size()) < config.plans_in_flight + config.lanes - 1);
+    REQUIRE(std::ranges::count(before, e.plan->key.lane, lane_of) < config.plans_in_flight);
+    if (plan == nullptr)
+      plan = e.plan;
+    else if (ahead == nullptr)
+      ahead = e.plan;
+    else
+      further.push_back(e.plan);
     plan_limit = e.deadline;
   }
   void perform(const batcher_out::ToRouter& e) {
@@ -166,6 +187,7 @@ class Rig {
     faults.push_back(e.fault);
     plan.reset();
     ahead.reset();
+    further.clear();
   }
   void perform(const batcher_out::Drained&) { ++drained; }
   void perform(const batcher_out::Drop& e) { drops.emplace_back(e.why); }

@@ -59,10 +59,10 @@ class PagedDevice {
 
   StepOutput run(const StepPlan& plan) {
     REQUIRE(plan.key.step == last_step_ + 1);
-    REQUIRE(plan.key.prev_hash == last_hash_);
+    REQUIRE(plan.key.prev_hash == lanes_[plan.key.lane].hash);
     REQUIRE(plan.hash == hash_of(plan));
     last_step_ = plan.key.step;
-    last_hash_ = plan.hash;
+    lanes_[plan.key.lane].hash = plan.hash;
     for (int32_t slot : plan.close) REQUIRE(open_.erase(slot) == 1);
     for (const SlotOpen& o : plan.open) {
       REQUIRE(o.slot >= 0);
@@ -84,11 +84,12 @@ class PagedDevice {
       REQUIRE(seen.insert(slice.slot).second);
       output.slices.push_back(run_slice(plan, slice, output));
     }
-    last_tokens_.clear();
+    std::vector<int32_t>& drawn = lanes_[plan.key.lane].drawn;
+    drawn.clear();
     for (size_t i = 0; i < plan.slices.size(); ++i) {
       const SliceOut& o = output.slices[i];
       const bool can_be_named = o.n_tokens > 0 && plan.slices[i].n_draft == 0;
-      last_tokens_.push_back(can_be_named ? output.tokens.at(static_cast<size_t>(o.tok_off)) : -1);
+      drawn.push_back(can_be_named ? output.tokens.at(static_cast<size_t>(o.tok_off)) : -1);
     }
     return output;
   }
@@ -105,7 +106,7 @@ class PagedDevice {
   int32_t token_of(const StepPlan& plan, const Slice& slice, int32_t row) const {
     const int32_t token = plan.tokens.at(static_cast<size_t>(slice.tok_off + row));
     if (token >= 0) return token;
-    const int32_t named = last_tokens_.at(static_cast<size_t>(-1 - token));
+    const int32_t named = lanes_.at(plan.key.lane).drawn.at(static_cast<size_t>(-1 - token));
     REQUIRE(named >= 0);
     return named;
   }
@@ -148,10 +149,14 @@ class PagedDevice {
 
   std::vector<uint64_t> kv_;
   std::map<int32_t, SlotOpen> open_;
-  std::vector<int32_t> last_tokens_;  ///< by slice of the step before; -1: none to refer to
+  struct Lane {
+    uint64_t hash = 0;
+    std::vector<int32_t> drawn;  ///< by slice of the step before; -1: none to refer to
+  };
+  std::map<uint32_t, Lane> lanes_;
   int32_t slots_, rows_;
   Words words_;
-  uint64_t last_step_ = 0, last_hash_ = 0;
+  uint64_t last_step_ = 0;
 };
 
 }  // namespace troupe::test

@@ -188,3 +188,86 @@ TEST_CASE("plan check: plans out of order or changed on the way are refused") {
     refused("epoch or generation differs");
   }
 }
+
+TEST_CASE("plan check: each lane has a history of its own, steps are counted over all") {
+  Oracle o({.lanes = 2});
+  const auto run = [&](uint32_t lane) {
+    const StepPlan plan = o.driver.seal(lane);
+    return o.driver.submit(plan);
+  };
+  const auto ran = [&](uint32_t lane) {
+    const auto output = run(lane);
+    REQUIRE_MESSAGE(output.has_value(), message_of(output));
+    return output->tokens;
+  };
+  const auto refused = [&](uint32_t lane, const char* what) {
+    const auto output = run(lane);
+    REQUIRE(!output.has_value());
+    CHECK(says(output.error().message, what));
+  };
+  const Tokens first{5, 7}, second{9};
+  o.driver.open({.slot = 0}).add({0, 0, first, {0}});
+  const Tokens a = ran(0);
+  o.driver.open({.slot = 1}).add({1, 0, second, {1}});
+  const Tokens b = ran(1);
+  SUBCASE("a reference is to the lane's own output") {
+    o.driver.add({0, 2, {-1}, {0}});
+    CHECK(ran(0).at(0) == oracle_continue_past_end(kOracleSeed, first, 2)[1]);
+    o.driver.add({1, 1, {-1}, {1}});
+    CHECK(ran(1).at(0) == oracle_continue_past_end(kOracleSeed, second, 2)[1]);
+  }
+  SUBCASE("a sequence may go on in another lane") {
+    o.driver.add({0, 2, {a.at(0)}, {0}});
+    CHECK(ran(1).at(0) == oracle_continue_past_end(kOracleSeed, first, 2)[1]);
+    o.driver.add({1, 1, {-2}, {1}});
+    refused(1, "refers to slice 1 of the step before, which sampled nothing to refer to");
+  }
+  SUBCASE("no such lane") {
+    o.driver.add({0, 2, {1}, {0}});
+    refused(2, "lane 2 of a group with 2 lanes");
+  }
+  SUBCASE("the hash of another lane's plan") {
+    StepPlan plan = o.driver.add({0, 2, {1}, {0}}).seal(0);
+    plan.key.lane = 1;
+    plan.hash = hash_of(plan);
+    const auto output = o.driver.submit(plan);
+    REQUIRE(!output.has_value());
+    CHECK(says(output.error().message, "prev_hash is not the hash of the plan before"));
+  }
+}
+
+TEST_CASE("plan check: a lane goes on only behind its answer, other lanes meanwhile") {
+  PlanCheck check(kOracleBudget, kOracleVocab, 2);
+  Oracle unused;
+  StepDriver driver(unused.partition);
+  const StepPlan first = driver.open({.slot = 0}).add({0, 0, {1}, {0}}).seal(0);
+  const StepPlan other = driver.open({.slot = 1}).add({1, 0, {1}, {1}}).seal(1);
+  CHECK(check.answered(0));
+  REQUIRE(check.admit(first).has_value());
+  CHECK_FALSE(check.answered(0));
+  CHECK(check.answered(1));
+  REQUIRE(check.admit(other).has_value());
+  const StepOutput answer{
+      .key = first.key, .plan_hash = first.hash, .slices = {{.n_tokens = 1}}, .tokens = {3}};
+  SUBCASE("before its answer") {
+    const StepPlan next = driver.add({0, 1, {1}, {0}}).seal(0);
+    const auto early = check.admit(next);
+    REQUIRE(!early.has_value());
+    CHECK(says(early.error().message, "lane 0 goes on before its last step has an answer"));
+  }
+  SUBCASE("an answer belongs to its lane") {
+    StepOutput stray = answer;
+    stray.key.lane = 1;
+    CHECK_FALSE(check.check_answer(stray).has_value());
+    stray.key.lane = 2;
+    CHECK_FALSE(check.check_answer(stray).has_value());
+  }
+  SUBCASE("behind its answer") {
+    REQUIRE(check.check_answer(answer).has_value());
+    check.produced(answer);
+    CHECK_FALSE(check.check_answer(answer).has_value());  // it has been given
+    const StepPlan next = driver.add({0, 1, {-1}, {0}}).seal(0);
+    REQUIRE(check.admit(next).has_value());
+    CHECK(check.resolved_tokens(next) == Tokens{3});
+  }
+}
