@@ -54,7 +54,7 @@ def median_range(values: list[float], unit: str) -> str:
 def decode_rate(server, salt: str, streams: int) -> float:
     """Tokens/s of all streams once each has its first one. Drawn, not greedy: text that repeats itself would be
     foretold, and both sides would be timed on drafts."""
-    bodies = [completion(f"{salt} {i}", PROMPT, GENERATE) | {"temperature": 1} for i in range(streams)]
+    bodies = [completion(f"{salt} {i}", PROMPT, GENERATE) | {"temperature": 1, "top_k": 40} for i in range(streams)]
     answers = stream_all(server, [(0, body) for body in bodies])
     begin = max(a["events"][0] for a in answers)
     tokens = sum(sum(1 for e in a["events"] if e > begin) for a in answers)

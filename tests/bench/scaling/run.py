@@ -53,7 +53,7 @@ def measured(server, salt: str, streams: int) -> float:
     """Answer tokens/s of one burst. Drawn, not greedy: drafts would come true, and none are modelled."""
     rates = []
     for i in range(-1, ROUNDS):
-        bodies = [completion(f"{salt} {i} {s}", PROMPT, GENERATE) | {"temperature": 1} for s in range(streams)]
+        bodies = [completion(f"{salt} {i} {s}", PROMPT, GENERATE) | {"temperature": 1, "top_k": 40} for s in range(streams)]
         answers = stream_all(server, [(0, body) for body in bodies])
         if i >= 0:
             rates.append(streams * GENERATE / max(a["events"][-1] for a in answers))

@@ -79,6 +79,7 @@ std::string run_gpu(const GpuCase& c, int gpus, int streams_per_gpu, double read
       time.kv_positions(0.9) / kBlockPositions, static_cast<int64_t>(kPrefixMarksMax)));
   ClusterShape shape{.routers = 2, .groups = groups};
   shape.batcher = group_config(blocks, 2048, 512, 8192);
+  shape.batcher.lanes = c.layout.pipeline;
   shape.timer = [&time](const StepPlan& plan) {
     const StepLoad load = load_of(plan);
     PlanTime all;
@@ -153,6 +154,7 @@ int cpu(int argc, char** argv) {
   table.pipeline = static_cast<int>(number("pipeline"));
   ClusterShape shape{.groups = static_cast<int>(number("groups")), .timer = table};
   shape.batcher = group_config(8192, static_cast<int32_t>(number("rows")), 129, 8192);
+  shape.batcher.lanes = table.pipeline;
   ModelledCluster cluster(shape);
   const LoadResult r =
       run_burst(cluster, static_cast<int>(number("streams")),
