@@ -81,6 +81,7 @@ Result<std::unique_ptr<Link>> run_link(caf::actor_system& system, const caf::act
   config.start = start;
   config.node = node;
   config.stats = [at = link->get()] { return at->stats(); };
+  config.cut = [at = link->get()](const std::string& node) { at->cut(node); };
   config.certificate_expires = [at = link->get()] { return at->certificate_expires(); };
   config.refresh = [at = link->get()] { return at->reload_if_replaced(); };
   config.exit = &leave;

@@ -35,6 +35,11 @@ void LinkActor::on_bytes(const WireBytes& bytes) {
     log_event(LogLevel::warning, "message dropped", {{"why", envelope.error().message}});
     return;
   }
+  if (const auto* cut = std::get_if<CutOrder>(&envelope->message)) {
+    log_event(LogLevel::warning, "streams cut", {{"node", cut->node}});
+    setup_.cut(cut->node);
+    return;
+  }
   const auto* reply = std::get_if<HelloReply>(&envelope->message);
   if (!reply || reply->accepted) return;
   log_event(LogLevel::error, "the node refused this process", {{"why", reply->reason}});

@@ -1,5 +1,6 @@
-// Shell of a link process: greets the node, reports once a second, logs what was refused once a
-// minute and takes replaced certificates into use. The link itself runs on its own thread.
+// Shell of a link process: greets the node, reports once a second, cuts the streams of a node that
+// was found dead, logs what was refused once a minute and takes replaced certificates into use. The
+// link itself runs on its own thread.
 #pragma once
 
 #include <chrono>
@@ -18,6 +19,8 @@ struct LinkActorConfig {
   std::function<std::chrono::sys_seconds()> certificate_expires;
   /// Link::reload_if_replaced.
   std::function<Result<bool>()> refresh;
+  /// Link::cut.
+  std::function<void(const std::string& node)> cut;
   /// Ends the process with this code; tests record it instead.
   std::function<void(int code)> exit;
 };

@@ -10,6 +10,24 @@ std::string head_process(const GroupPlacement& group) {
   return fmt::format("{}/shard/{}.{}.0", group.rank_nodes.front(), group.model, group.index);
 }
 
+Result<PeerPlan> plan_peers(const ClusterConfig& config, const std::string& node,
+                            const StateDir& state) {
+  auto placed = place_groups(config);
+  if (!placed) return std::unexpected(placed.error());
+  PeerPlan plan;
+  for (size_t index = 0; index < config.nodes.size(); ++index) {
+    const std::string& other = config.nodes[index].name;
+    if (other == node) continue;
+    PeerSpec& peer = plan.peers.emplace_back();
+    peer.node = other;
+    for (const GroupPlacement& group : *placed)
+      if (group.rank_nodes.front() == other)
+        peer.groups.push_back({group.group, group.model, state.door_to_group(group.group)});
+    if (node < other) plan.doors[other] = state.door_to_node(index);
+  }
+  return plan;
+}
+
 Result<LinkWays> plan_link(const ClusterConfig& config, const std::string& node,
                            const StateDir& state) {
   auto placed = place_groups(config);

@@ -4,9 +4,12 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "actors/state_dir.h"
+#include "cluster/node_peers.h"
 #include "config/cluster_config.h"
 #include "net/link.h"
 #include "net/node_beats.h"
@@ -15,6 +18,15 @@ namespace troupe {
 
 /// Name of the process that heads a group: its rank 0.
 std::string head_process(const GroupPlacement& group);
+
+/// The other nodes as the supervisor of one knows them.
+struct PeerPlan {
+  std::vector<PeerSpec> peers;               ///< with the groups each heads
+  std::map<std::string, std::string> doors;  ///< of those that this node dials
+};
+/// For `node` of `config`. Fails as place_groups does.
+Result<PeerPlan> plan_peers(const ClusterConfig& config, const std::string& node,
+                            const StateDir& state);
 
 /// For `node` of `config`, whose sockets lie in `state`. Fails as place_groups does.
 Result<LinkWays> plan_link(const ClusterConfig& config, const std::string& node,

@@ -51,6 +51,7 @@ struct Plan {
   std::map<std::string, ChildStart> starts;
   std::map<std::string, std::vector<int>> descriptors;
   std::map<std::string, std::string> addresses;  ///< of routers, for people
+  std::map<std::string, std::string> doors;      ///< of nodes that this one dials
 };
 
 LoadOrder order_of(const ModelConfig& model, const NodeConfig& node, GroupId group,
@@ -106,6 +107,10 @@ Result<void> add_link(const NodeOptions& options, const StateDir& state, const C
   plan.descriptors[child.name] = {listener->fd};
   plan.starts[child.name] = std::move(start);
   plan.machine.children.push_back(std::move(child));
+  auto others = plan_peers(options.config, options.node, state);
+  if (!others) return std::unexpected(others.error());
+  plan.machine.peers = std::move(others->peers);
+  plan.doors = std::move(others->doors);
   return {};
 }
 
@@ -293,6 +298,9 @@ Result<void> run_node(NodeOptions options) {
   setup.machine = plan->machine;
   setup.starts = plan->starts;
   setup.descriptors = plan->descriptors;
+  for (const NodeConfig& each : options.config.nodes) setup.nodes.push_back(each.name);
+  setup.doors = plan->doors;
+  setup.middleman = middleman;
   setup.spawn = [&](SpawnCommand command) { spawner.spawn(std::move(command)); };
   setup.end = [&](EndCommand command) { spawner.end(std::move(command)); };
   setup.share = [&](ShareCommand command) { spawner.share(std::move(command)); };
@@ -334,9 +342,13 @@ Result<void> run_node(NodeOptions options) {
   admin.listener = admin_listener->fd;
   admin.token = state->admin_token();
   admin.tree = [tree, cluster = options.config.cluster] {
-    return status_json(cluster, {tree->get()});
+    return status_json(cluster, tree->all());
   };
-  admin.actor = [tree](const std::string& id) { return actor_json(tree->get(), id); };
+  admin.actor = [tree](const std::string& id) {
+    for (const NodeTree& each : tree->all())
+      if (std::string found = actor_json(each, id); !found.empty()) return found;
+    return std::string();
+  };
   admin.metrics = [tree, &beats] {
     return node_metrics_text(tree->get()) + (beats ? beat_metrics_text(beats->stats()) : "");
   };

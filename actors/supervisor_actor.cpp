@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "actors/log.h"
 #include "net/shm_collective.h"
 
@@ -14,7 +16,8 @@ SupervisorActor::SupervisorActor(caf::actor_config& config, SupervisorActorConfi
       setup_(std::move(setup)),
       machine_(setup_.machine),
       timer_(this),
-      second_(this) {
+      second_(this),
+      peers_(this, setup_.middleman, setup_.doors) {
   die_on_exception(this, "supervisor");
   health_report_.id = setup_.machine.node + "/health";
   health_report_.role = Role::health;
@@ -29,6 +32,7 @@ caf::behavior SupervisorActor::make_behavior() {
       start_health();
       return;
     }
+    if (auto gone = peers_.lost(down.source)) return feed(*gone);
     auto link = links_.find(down.source);
     if (link == links_.end()) return;
     const Link gone = link->second;
@@ -70,8 +74,13 @@ void SupervisorActor::start_health() {
   health_ = home_system().spawn<HealthActor>(caf::actor_cast<caf::actor>(this),
                                              setup_.machine.limits.timing_scale);
   monitor(health_);
-  for (const auto& [child, incarnation] : watched_)
-    send(health_, local(DetectorInput(detector_in::Watch{child, incarnation, false})));
+  for (const auto& [name, watched] : watched_) watch(name);
+}
+
+void SupervisorActor::watch(const std::string& name) {
+  const Watched& watched = watched_.at(name);
+  send(health_,
+       local(DetectorInput(detector_in::Watch{name, watched.incarnation, watched.remote})));
 }
 
 void SupervisorActor::on_bytes(const WireBytes& bytes) {
@@ -82,6 +91,7 @@ void SupervisorActor::on_bytes(const WireBytes& bytes) {
   }
   auto peer = caf::actor_cast<caf::actor>(current_sender());
   if (!peer) return;
+  if (auto from_node = peers_.heard(peer, *envelope)) return feed(*from_node);
   if (auto* hello = std::get_if<Hello>(&envelope->message)) {
     monitor(peer);
     links_[peer.address()] = Link{hello->process, hello->incarnation, peer};
@@ -118,14 +128,29 @@ void SupervisorActor::perform(NodeEffect& effect) {
         send(link.peer, wire(setup_.machine.incarnation, std::move(to->message)));
         break;
       }
+  } else if (auto* say = std::get_if<node_out::ToPeer>(&effect)) {
+    if (auto* report = std::get_if<NodeReport>(&say->message)) {
+      const auto own = own_rows();
+      report->actors.insert(report->actors.begin(), own.begin(), own.end());
+      report->actors.resize(std::min(report->actors.size(), kNodeReportActorsMax));
+    }
+    if (const caf::actor peer = peers_.find(*say))
+      send(peer, wire(setup_.machine.incarnation, std::move(say->message)));
+  } else if (auto* dial = std::get_if<node_out::DialPeer>(&effect)) {
+    peers_.dial(dial->node, [this](const NodeInput& end) { feed(end); });
+  } else if (auto* drop = std::get_if<node_out::DropPeer>(&effect)) {
+    peers_.drop(drop->node, drop->link);
+  } else if (auto* cut = std::get_if<node_out::CutPeer>(&effect)) {
+    peers_.drop(cut->node, {});
+  } else if (auto* beat = std::get_if<node_out::PeerBeat>(&effect)) {
+    send(health_, local(BeatNote{beat->node, beat->incarnation}));
   } else if (auto* ranks = std::get_if<node_out::Share>(&effect)) {
     share(*ranks);
   } else if (auto* over = std::get_if<node_out::Unshare>(&effect)) {
     unshare(*over);
-  } else if (auto* watch = std::get_if<node_out::Watch>(&effect)) {
-    watched_[watch->child] = watch->incarnation;
-    send(health_,
-         local(DetectorInput(detector_in::Watch{watch->child, watch->incarnation, false})));
+  } else if (auto* watched = std::get_if<node_out::Watch>(&effect)) {
+    watched_[watched->child] = {watched->incarnation, watched->remote};
+    watch(watched->child);
   } else if (auto* gone = std::get_if<node_out::Forget>(&effect)) {
     watched_.erase(gone->child);
     send(health_, local(DetectorInput(detector_in::Forget{gone->child, gone->incarnation})));
@@ -172,10 +197,7 @@ void SupervisorActor::unshare(const node_out::Unshare& over) {
   shared_.erase(at);
 }
 
-void SupervisorActor::publish_tree() {
-  NodeTree tree;
-  tree.name = setup_.machine.node;
-  tree.incarnation = setup_.machine.incarnation;
+std::vector<ActorStatus> SupervisorActor::own_rows() {
   ActorStatus own;
   own.id = setup_.machine.node + "/supervisor";
   own.role = Role::supervisor;
@@ -190,15 +212,34 @@ void SupervisorActor::publish_tree() {
   health.last_error = health_report_.last_error;
   health.mailbox_depth = health_report_.mailbox_depth;
   health.mailbox_age = health_report_.mailbox_age;
-  tree.actors = {own, health};
+  return {std::move(own), std::move(health)};
+}
+
+void SupervisorActor::publish_tree() {
+  NodeTree tree;
+  tree.name = setup_.machine.node;
+  tree.incarnation = setup_.machine.incarnation;
+  tree.actors = own_rows();
   for (ActorStatus& row : machine_.tree()) tree.actors.push_back(std::move(row));
-  tree.state = machine_.draining() ? "draining" : "ready";
-  for (const ActorStatus& row : tree.actors)
-    if (tree.state == "ready" && row.state != "ready") tree.state = "starting";
+  tree.state = machine_.state();
   if (const ProcessReport* link =
           machine_.membership().current_report(setup_.machine.node + "/link"))
     tree.link = link->link;
-  setup_.tree->set(std::move(tree));
+  std::vector<NodeTree> all;
+  std::vector<PeerView> views = machine_.peers().views();
+  for (const std::string& name : setup_.nodes) {
+    if (name == tree.name) all.push_back(tree);
+    for (PeerView& view : views)
+      if (view.node == name)
+        all.push_back({.name = view.node,
+                       .incarnation = view.incarnation,
+                       .state = view.state,
+                       .actors = std::move(view.actors),
+                       .reason = view.reason,
+                       .config_differs = view.config_differs});
+  }
+  if (all.empty()) all = {tree};
+  setup_.tree->set(std::move(tree), std::move(all));
 }
 
 }  // namespace troupe

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "actors/health_actor.h"
+#include "actors/peer_links.h"
 #include "actors/shell.h"
 #include "actors/spawner.h"
 #include "cluster/node_supervisor.h"
@@ -19,21 +20,29 @@
 
 namespace troupe {
 
-/// The tree as the admin port shows it; written by the supervisor, read by the port's thread.
+/// The trees as the admin port shows them; written by the supervisor, read by the port's thread.
 class SharedTree {
  public:
-  void set(NodeTree tree) {
+  void set(NodeTree own, std::vector<NodeTree> all) {
     std::lock_guard lock(mutex_);
-    tree_ = std::move(tree);
+    own_ = std::move(own);
+    all_ = std::move(all);
   }
+  /// Of this node.
   NodeTree get() const {
     std::lock_guard lock(mutex_);
-    return tree_;
+    return own_;
+  }
+  /// Of all nodes of the config, in its order.
+  std::vector<NodeTree> all() const {
+    std::lock_guard lock(mutex_);
+    return all_;
   }
 
  private:
   mutable std::mutex mutex_;
-  NodeTree tree_;
+  NodeTree own_;
+  std::vector<NodeTree> all_;
 };
 
 struct SupervisorActorConfig {
@@ -42,6 +51,10 @@ struct SupervisorActorConfig {
   std::map<std::string, ChildStart> starts;
   /// Descriptors that go along: a router's listener.
   std::map<std::string, std::vector<int>> descriptors;
+  /// Of the config, in its order; empty: this one alone.
+  std::vector<std::string> nodes;
+  std::map<std::string, std::string> doors;  ///< of the nodes that this one dials
+  caf::actor middleman;                      ///< answers connect_atom
   std::function<void(SpawnCommand)> spawn;
   std::function<void(EndCommand)> end;
   std::function<void(ShareCommand)> share;
@@ -59,7 +72,7 @@ class SupervisorActor : public caf::event_based_actor {
   void on_exit() override { send_exit(health_, caf::exit_reason::kill); }
 
  protected:
-  /// WireBytes from children; Local<NodeInput> from the spawner and the admin port.
+  /// WireBytes from children and other nodes; Local<NodeInput> from the spawner and the admin port.
   caf::behavior make_behavior() override;
 
  private:
@@ -74,6 +87,8 @@ class SupervisorActor : public caf::event_based_actor {
   void share(const node_out::Share& share);
   void unshare(const node_out::Unshare& over);
   void start_health();
+  void watch(const std::string& name);
+  std::vector<ActorStatus> own_rows();
   void publish_tree();
 
   SupervisorActorConfig setup_;
@@ -82,10 +97,15 @@ class SupervisorActor : public caf::event_based_actor {
   TickTimer timer_;
   SecondTick second_;
   caf::actor health_;
-  std::map<std::string, Incarnation> watched_;  ///< for a health actor that starts anew
+  struct Watched {
+    Incarnation incarnation;
+    bool remote = false;
+  };
+  std::map<std::string, Watched> watched_;  ///< for a health actor that starts anew
   ActorReport health_report_;
   std::deque<Time> health_deaths_;
   std::map<caf::actor_addr, Link> links_;
+  PeerLinks peers_;
   std::map<GroupId, std::shared_ptr<ShmMap>> shared_;  ///< of the generations that run
 };
 

@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <sstream>
 
 #include "actors/state_dir.h"
@@ -59,7 +61,12 @@ Result<Endpoint> find_node(const std::string& state, const std::string& config) 
                 fmt::format("no running node was found under {}; start one with troupe serve or "
                             "troupe node, or give its --state",
                             root));
-  if (found.size() > 1) {
+  // Any node of a cluster shows all of it.
+  std::set<std::string> nodes;
+  const bool one_cluster = std::ranges::all_of(found, [&](const Endpoint& e) {
+    return e.cluster == found.front().cluster && nodes.insert(e.node).second;
+  });
+  if (!one_cluster) {
     std::string names;
     for (const Endpoint& e : found)
       names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", e.cluster,

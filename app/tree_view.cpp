@@ -26,7 +26,9 @@ std::string render_tree(const ClusterTree& tree) {
       "cluster {}{}\n", tree.cluster,
       tree.leader.empty() ? "" : fmt::format(", leader {} (term {})", tree.leader, tree.term));
   for (const NodeTree& node : tree.nodes) {
-    out += fmt::format("└─ node {}  {}\n", node.name, node.state);
+    out += fmt::format("└─ node {}  {}{}{}\n", node.name, node.state,
+                       node.reason.empty() ? "" : ": " + node.reason,
+                       node.config_differs ? " (its config is another one)" : "");
     for (size_t i = 0; i < node.actors.size(); ++i) {
       const ActorStatus& actor = node.actors[i];
       // An actor that shares the pid of the row before it lives in that process.

@@ -85,9 +85,14 @@ void GroupTable::mark_slow(const std::string& model, Time now) {
   }
 }
 
-void GroupTable::generation_died(GroupId id, Generation generation) {
-  const auto found = groups_.find(id);
-  if (found != groups_.end()) found->second.dead = generation;
+void GroupTable::generation_died(const Place& place) {
+  const auto found = groups_.find(place.group);
+  if (found != groups_.end()) found->second.dead = place;
+}
+
+bool GroupTable::is_dead(const Group& group, Incarnation process, Generation generation) {
+  // A node that is started anew counts its generations from 1 again, in other processes.
+  return group.dead && group.dead->incarnation == process && group.dead->generation >= generation;
 }
 
 void GroupTable::hold(GroupId id, Time until) {
@@ -128,7 +133,7 @@ std::string GroupTable::why_not_ready(const Group& group, Time now) const {
   if (endpoint.state != GroupState::ready)
     return endpoint.reason.empty() ? std::string("it is ") + std::string(name_of(endpoint.state))
                                    : endpoint.reason;
-  if (group.dead && *group.dead >= endpoint.generation)
+  if (is_dead(group, endpoint.incarnation, endpoint.generation))
     return "its last step failed and it restarts";
   if (!group.link) return "there is no link to its process yet";
   if (endpoint.incarnation != Incarnation{} && *group.link != endpoint.incarnation)
@@ -185,7 +190,7 @@ bool GroupTable::alive(const Place& place) const {
   const Group& group = found->second;
   if (!group.endpoint || group.link != place.incarnation) return false;
   if (group.endpoint->generation != place.generation) return false;
-  if (group.dead && *group.dead >= place.generation) return false;
+  if (is_dead(group, place.incarnation, place.generation)) return false;
   if (group.status && group.status->generation > place.generation) return false;
   const GroupState state = group.endpoint->state;
   return state == GroupState::ready || state == GroupState::draining ||

@@ -38,7 +38,7 @@ class GroupTable {
   bool link_is(GroupId group, Incarnation incarnation) const;
 
   /// The generation ended before the table says so.
-  void generation_died(GroupId group, Generation generation);
+  void generation_died(const Place& place);
   /// No new work before `until`.
   void hold(GroupId group, Time until);
   /// Prompt tokens to be computed, sent since its last status.
@@ -71,12 +71,13 @@ class GroupTable {
     std::optional<Incarnation> link;
     std::optional<GroupStatus> status;
     Time status_at{};
-    std::optional<Generation> dead;
+    std::optional<Place> dead;
     Time held_until{};
     std::optional<Time> draining, slow;
     int64_t sent_tokens = 0;
     int32_t sent_sequences = 0;
   };
+  static bool is_dead(const Group& group, Incarnation process, Generation generation);
   std::string why_not_ready(const Group& group, Time now) const;
   void mark_draining(Group& group, Time now);
   void mark_slow(const std::string& model, Time now);

@@ -345,6 +345,41 @@ struct ProcessReport {
   bool operator==(const ProcessReport&) const = default;
 };
 
+// -- node -> other nodes
+// -----------------------------------------------------------------------------------------------
+
+/// One row of the actor tree.
+struct ActorStatus {
+  std::string id;
+  Role role = Role::client;
+  int64_t pid = 0;
+  std::string state, reason;  ///< starting ready draining suspect fenced failed stopped
+  uint32_t generation = 0, restarts = 0;
+  std::string last_error;
+  uint64_t mailbox_depth = 0;
+  Duration mailbox_age{}, last_step_age{};
+  std::string model, describe;
+  int32_t group = -1, rank = -1;
+  bool operator==(const ActorStatus&) const = default;
+};
+
+/// What a node tells the others of itself, whole each time: on change, and each
+/// kNodeReportInterval. A lower version of the same incarnation is stale.
+struct NodeReport {
+  Incarnation node;
+  uint64_t version = 0;
+  std::string state;                  ///< ready starting draining
+  std::vector<GroupEndpoint> groups;  ///< those it heads; their sockets are its own affair
+  std::vector<ActorStatus> actors;    ///< at most kNodeReportActorsMax
+  bool operator==(const NodeReport&) const = default;
+};
+
+/// Node -> its link: close every stream from and to that node, it was found dead.
+struct CutOrder {
+  std::string node;
+  bool operator==(const CutOrder&) const = default;
+};
+
 // -- journal: router -> its peer (first implementation: the node process)
 // ---------------------------------------------
 
@@ -402,7 +437,7 @@ using Message =
     std::variant<Hello, HelloReply, Enqueue, Cancel, TokenBatch, Refused, GroupStatus,
                  BundleRequest, BundleChunk, RoutingTable, LoadOrder, AbortOrder, DrainOrder,
                  LoadReport, StepFault, Drained, ProcessReport, JournalAppend, JournalAck,
-                 JournalRead, JournalEntry, PrefixReport, PrefixRequest>;
+                 JournalRead, JournalEntry, PrefixReport, PrefixRequest, NodeReport, CutOrder>;
 
 }  // namespace troupe
 

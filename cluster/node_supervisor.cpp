@@ -8,10 +8,18 @@
 
 namespace troupe {
 
+namespace {
+Hello hello_of(const NodeSupervisorConfig& c) {
+  return {c.cluster,        c.wire_version,         c.build,       c.node,
+          Role::supervisor, c.node + "/supervisor", c.incarnation, c.config_digest};
+}
+}  // namespace
+
 NodeSupervisor::NodeSupervisor(NodeSupervisorConfig config)
     : config_(std::move(config)),
       membership_({config_.cluster, config_.node, config_.build, config_.wire_version,
-                   config_.config_digest}) {
+                   config_.config_digest}),
+      peers_({hello_of(config_), config_.peers}) {
   for (const ChildSpec& child : config_.children) membership_.add(child.name, child.role);
   for (const HeadedGroup& group : config_.groups)
     groups_.emplace(group.order.group,
@@ -37,6 +45,7 @@ void NodeSupervisor::step(Time now, const NodeInput& input, NodeEffects& out) {
     if (!draining_)
       for (const ChildSpec& child : config_.children)
         supervise(now, supervision_in::Add{child.name}, out);
+    on_peer(now, peer_in::Start{}, out);
   } else if (auto* spawned = std::get_if<node_in::Spawned>(&input)) {
     on_spawned(now, *spawned, out);
   } else if (auto* failed = std::get_if<node_in::SpawnFailed>(&input)) {
@@ -49,6 +58,12 @@ void NodeSupervisor::step(Time now, const NodeInput& input, NodeEffects& out) {
     // Of a process not accepted it says nothing: it may be a stranger's.
     if (membership_.is_member(broken->child, broken->incarnation))
       give_up(now, broken->child, broken->incarnation, "its link broke", out);
+  } else if (auto* dialled = std::get_if<node_in::PeerDialled>(&input)) {
+    on_peer(now, peer_in::Dialled{dialled->node, dialled->link}, out);
+  } else if (auto* said = std::get_if<node_in::FromPeer>(&input)) {
+    on_peer(now, peer_in::From{said->node, said->incarnation, said->link, said->message}, out);
+  } else if (auto* lost_peer = std::get_if<node_in::PeerLost>(&input)) {
+    on_peer(now, peer_in::Lost{lost_peer->node, lost_peer->link}, out);
   } else if (auto* judged = std::get_if<node_in::Judged>(&input)) {
     on_judged(now, *judged, out);
   } else if (auto* unshared = std::get_if<node_in::ShareFailed>(&input)) {
@@ -64,6 +79,7 @@ void NodeSupervisor::step(Time now, const NodeInput& input, NodeEffects& out) {
   }
   advance_drain(now, out);
   publish(out);
+  report_to_peers(now, out);
 }
 
 void NodeSupervisor::on_spawned(Time now, const node_in::Spawned& spawned, NodeEffects& out) {
@@ -82,6 +98,8 @@ void NodeSupervisor::on_exited(Time now, const node_in::Exited& exited, NodeEffe
 }
 
 void NodeSupervisor::on_judged(Time now, const node_in::Judged& judged, NodeEffects& out) {
+  if (peers_.knows(judged.child))
+    return on_peer(now, peer_in::Judged{judged.child, judged.incarnation, judged.verdict}, out);
   if (!membership_.judge(judged.child, judged.incarnation, judged.verdict)) return;
   out.push_back(node_out::Event{"verdict", judged.child, std::string(name_of(judged.verdict))});
   if (judged.verdict == Verdict::dead) {
@@ -100,6 +118,7 @@ void NodeSupervisor::on_tick(Time now, NodeEffects& out) {
   for (auto& [id, group] : groups_) group_step(now, id, group_in::Tick{}, out);
   for (const std::string& name : membership_.overdue(now))
     give_up(now, name, membership_.find(name)->incarnation, "it never said Hello", out);
+  on_peer(now, peer_in::Tick{}, out);
 }
 
 void NodeSupervisor::supervise(Time now, const SupervisionInput& input, NodeEffects& out) {
@@ -165,6 +184,9 @@ void NodeSupervisor::publish(NodeEffects& out) {
   if (!std::exchange(table_dirty_, false)) return;
   std::vector<GroupEndpoint> groups = endpoints();
   if (groups == table_.groups) return;
+  // Its own groups come first.
+  const auto own = static_cast<std::ptrdiff_t>(config_.groups.size());
+  report_wanted_ |= !std::equal(groups.begin(), groups.begin() + own, table_.groups.begin());
   table_.groups = std::move(groups);
   ++table_.version;
   for (const auto& [name, process] : membership_.processes())
@@ -278,6 +300,7 @@ void NodeSupervisor::drain(Time now, NodeEffects& out) {
   }
   draining_ = true;
   drain_due_ = now + config_.limits.drain;
+  report_wanted_ = true;
   out.push_back(node_out::Event{"drain", config_.node,
                                 fmt::format("within {} s", to_seconds(config_.limits.drain))});
   for (const auto& [name, process] : membership_.processes()) {
@@ -331,6 +354,8 @@ std::optional<Time> NodeSupervisor::deadline() const {
     if (at && (!earliest || *at < *earliest)) earliest = at;
   };
   consider(membership_.deadline());
+  consider(peers_.deadline());
+  if (!peers_.joined().empty()) consider(report_due_);
   for (const auto& [id, group] : groups_) consider(group.deadline());
   if (draining_ && !stopped_) consider(shards_ending_ ? gone_by_ : drain_due_);
   return earliest;
@@ -340,6 +365,7 @@ void NodeSupervisor::check() const {
   supervision_.check();
   membership_.check();
   journal_.check();
+  peers_.check();
   for (const auto& [id, group] : groups_) group.check();
   for (const auto& [name, process] : membership_.processes()) {
     const Supervision::Child* child = supervision_.find(name);
@@ -349,6 +375,7 @@ void NodeSupervisor::check() const {
     TROUPE_CHECK(!draining_ || !child || child->state != ChildState::starting, name);
   }
   for (const GroupEndpoint& group : table_.groups) {
+    if (group.node != config_.node) continue;
     if (group.state != GroupState::ready && group.state != GroupState::suspect) continue;
     TROUPE_CHECK(membership_.is_member(child_of(group.group, 0), group.incarnation), group.group,
                  group.incarnation);

@@ -1,7 +1,8 @@
 // Everything one node decides about its own processes: which to run, who may speak, when a group
-// serves, what routers are told, and how to end. Owns Supervision, Membership, one ShardGroup a
-// group and the journal copies of its routers. Drain: routers finish what runs within limits.drain,
-// then the shards end; nothing is spawned any more. Pure; owned by the supervisor actor.
+// serves, what routers and other nodes are told, and how to end. Owns Supervision, Membership, one
+// ShardGroup a group, the journal copies of its routers and NodePeers, whose groups stand in the
+// routing table beside its own. Drain: routers finish what runs within limits.drain, then the
+// shards end; nothing is spawned any more. Pure; owned by the supervisor actor.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include "cluster/journal_store.h"
 #include "cluster/membership.h"
 #include "cluster/messages.h"
+#include "cluster/node_peers.h"
 #include "cluster/shard_group.h"
 #include "cluster/supervision.h"
 #include "config/limits.h"
@@ -45,6 +47,7 @@ struct NodeSupervisorConfig {
   std::vector<ChildSpec> children;
   std::vector<HeadedGroup> groups;
   Limits limits;
+  std::vector<PeerSpec> peers;  ///< the other nodes, in the order of the config
 };
 
 namespace node_in {
@@ -73,7 +76,24 @@ struct LinkLost {
   std::string child;
   Incarnation incarnation;
 };
-/// The failure detector's verdict on a child.
+/// The last DialPeer of this node ended; link zero: nobody answered.
+struct PeerDialled {
+  std::string node;
+  PeerLinkId link;
+};
+/// From another node's supervisor: `node` as the link's dial or Hello named it, `incarnation` of
+/// the process that sent it.
+struct FromPeer {
+  std::string node;
+  Incarnation incarnation;
+  Message message;
+  PeerLinkId link;
+};
+struct PeerLost {
+  std::string node;
+  PeerLinkId link;
+};
+/// The failure detector's verdict on a child, or on another node by its name.
 struct Judged {
   std::string child;
   Incarnation incarnation;
@@ -95,8 +115,9 @@ struct Tick {};
 }  // namespace node_in
 using NodeInput =
     std::variant<node_in::Start, node_in::Spawned, node_in::SpawnFailed, node_in::Exited,
-                 node_in::FromChild, node_in::LinkLost, node_in::Judged, node_in::ShareFailed,
-                 node_in::Restart, node_in::Drain, node_in::Tick>;
+                 node_in::FromChild, node_in::LinkLost, node_in::PeerDialled, node_in::FromPeer,
+                 node_in::PeerLost, node_in::Judged, node_in::ShareFailed, node_in::Restart,
+                 node_in::Drain, node_in::Tick>;
 
 namespace node_out {
 struct Spawn {
@@ -113,6 +134,32 @@ struct ToChild {
   std::string child;
   Incarnation incarnation;
   Message message;
+};
+/// To another node's supervisor: over `link`, or if that is zero over the one this incarnation
+/// joined by; dropped if it is gone. Of a NodeReport the shell adds the node's own actors.
+struct ToPeer {
+  std::string node;
+  Incarnation incarnation;
+  Message message;
+  PeerLinkId link;
+};
+/// Dial the supervisor of that node through the link; answered by PeerDialled.
+struct DialPeer {
+  std::string node;
+};
+/// What comes over this link counts no more; its end need not be told.
+struct DropPeer {
+  std::string node;
+  PeerLinkId link;
+};
+/// Found dead: forget all links to it. The link process is told to cut its streams.
+struct CutPeer {
+  std::string node;
+};
+/// For the health actor: the node was heard.
+struct PeerBeat {
+  std::string node;
+  Incarnation incarnation;
 };
 /// A generation begins whose ranks share memory: make it and pass it to each process over its
 /// lifeline, under this generation. Ahead of the orders to load.
@@ -132,8 +179,9 @@ struct Unshare {
 };
 /// For the health actor.
 struct Watch {
-  std::string child;
+  std::string child;  ///< or another node
   Incarnation incarnation;
+  bool remote = false;
 };
 struct Forget {
   std::string child;
@@ -160,22 +208,9 @@ struct Stopped {};
 using NodeEffect =
     std::variant<node_out::Spawn, node_out::End, node_out::ToChild, node_out::Share,
                  node_out::Unshare, node_out::Watch, node_out::Forget, node_out::Event,
-                 node_out::LoadFailed, node_out::Serving, node_out::Stopped>;
+                 node_out::LoadFailed, node_out::Serving, node_out::ToPeer, node_out::DialPeer,
+                 node_out::DropPeer, node_out::CutPeer, node_out::PeerBeat, node_out::Stopped>;
 using NodeEffects = std::vector<NodeEffect>;
-
-/// One row of the actor tree.
-struct ActorStatus {
-  std::string id;
-  Role role = Role::client;
-  int64_t pid = 0;
-  std::string state, reason;  ///< starting ready draining suspect fenced failed stopped
-  uint32_t generation = 0, restarts = 0;
-  std::string last_error;
-  uint64_t mailbox_depth = 0;
-  Duration mailbox_age{}, last_step_age{};
-  std::string model, describe;
-  int32_t group = -1, rank = -1;
-};
 
 class NodeSupervisor {
  public:
@@ -189,6 +224,9 @@ class NodeSupervisor {
   /// Rows for the children's processes and their actors; the node's own actors are added by the
   /// shell.
   std::vector<ActorStatus> tree() const;
+  /// "ready", "starting" or "draining": what its rows add up to.
+  std::string state() const;
+  const NodePeers& peers() const { return peers_; }
   bool draining() const { return draining_; }
   const Membership& membership() const { return membership_; }
   const std::map<std::string, ProcessReport>& reports() const { return membership_.reports(); }
@@ -215,6 +253,10 @@ class NodeSupervisor {
   void advance_drain(Time now, NodeEffects& out);
   void supervise(Time now, const SupervisionInput& input, NodeEffects& out);
   void group_step(Time now, GroupId group, const GroupInput& input, NodeEffects& out);
+  void on_peer(Time now, const PeerInput& input, NodeEffects& out);
+  void cut_peer(const std::string& node, NodeEffects& out);
+  void report_to_peers(Time now, NodeEffects& out);
+  std::vector<GroupEndpoint> own_endpoints() const;
   void share(GroupId group, const group_out::Form& form, NodeEffects& out) const;
   std::vector<GroupEndpoint> endpoints() const;
   void publish(NodeEffects& out);
@@ -225,6 +267,10 @@ class NodeSupervisor {
   Membership membership_;
   std::map<GroupId, ShardGroup> groups_;
   JournalStore journal_;
+  NodePeers peers_;
+  uint64_t reports_ = 0;        ///< version of the last NodeReport
+  bool report_wanted_ = false;  ///< before it is due
+  Time report_due_{};
   RoutingTable table_;
   bool table_dirty_ = false;  ///< something it is made from changed in this step
   uint64_t dropped_ = 0;

@@ -9,6 +9,12 @@
 namespace troupe {
 
 std::vector<GroupEndpoint> NodeSupervisor::endpoints() const {
+  std::vector<GroupEndpoint> all = own_endpoints();
+  for (GroupEndpoint& other : peers_.endpoints()) all.push_back(std::move(other));
+  return all;
+}
+
+std::vector<GroupEndpoint> NodeSupervisor::own_endpoints() const {
   std::vector<GroupEndpoint> all;
   for (const HeadedGroup& headed : config_.groups) {
     const ShardGroup& group = groups_.at(headed.order.group);
@@ -46,6 +52,13 @@ std::string state_of(const Supervision::Child* child, const Membership::Process&
   return process.verdict == Verdict::suspect ? "suspect" : "ready";
 }
 }  // namespace
+
+std::string NodeSupervisor::state() const {
+  if (draining_) return "draining";
+  for (const ActorStatus& row : tree())
+    if (row.state != "ready") return "starting";
+  return "ready";
+}
 
 std::vector<ActorStatus> NodeSupervisor::tree() const {
   std::vector<ActorStatus> rows;

@@ -143,7 +143,7 @@ void Router::State::on_refused(const router_in::FromGroup& from, const Refused& 
       groups.hold(where.group, now + config.limits.scaled(kGroupHold));
       return move_away(*computation);
     case ErrorCode::aborted:
-      groups.generation_died(where.group, where.generation);
+      groups.generation_died(where);
       attempt_failed(*computation, "its group failed");
       return check_groups();
     case ErrorCode::deadline_exceeded:

@@ -204,6 +204,20 @@ inline constexpr Duration kBeatRedialFirst = 50ms, kBeatRedialMax = 250ms;
 inline constexpr Duration kLinkSilenceMax = 15s;
 inline constexpr Duration kLinkReportInterval = 60s;  ///< one log line for all refusals in between
 
+// -- between nodes
+// -------------------------------------------------------------------------------------------------
+/// Whole reports between supervisors, at the latest: until a node counts as suspect two may be
+/// missed.
+inline constexpr Duration kNodeReportInterval = 200ms;
+/// Dials of another node that does not answer, doubling. Short, because a cluster forms in three
+/// seconds and a node that is back is in again within two.
+inline constexpr Duration kPeerRedialFirst = 100ms, kPeerRedialMax = 1s;
+/// After a refusal: a person must act first.
+inline constexpr Duration kPeerRefusedMax = 10s;
+inline constexpr size_t kNodeReportActorsMax = 800;  ///< rows of a tree that other nodes see
+/// Of a reason or a last error in it: with so many rows a report stays below kWireChunkBytesMax.
+inline constexpr size_t kNodeReportTextMax = 200;
+
 // -- nodes of one host (troupe up)
 // -------------------------------------------------------------------------------------------------
 /// A node told to end has limits.drain, and this for flushing and ending its processes; as the unit

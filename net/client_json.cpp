@@ -83,6 +83,8 @@ Result<ClusterTree> parse_status(std::string_view json) {
     NodeTree& node = out.nodes.emplace_back();
     node.name = text_of(n, "name");
     node.state = text_of(n, "state");
+    node.reason = text_of(n, "reason");
+    if (bool differs = false; !n["config_differs"].get(differs)) node.config_differs = differs;
     node.incarnation = Incarnation(std::strtoull(text_of(n, "incarnation").c_str(), nullptr, 16));
     dom::array actors;
     if (!n["actors"].get(actors))

@@ -43,6 +43,8 @@ TROUPE_KIND(JournalRead, 20);
 TROUPE_KIND(JournalEntry, 21);
 TROUPE_KIND(PrefixReport, 30);
 TROUPE_KIND(PrefixRequest, 31);
+TROUPE_KIND(NodeReport, 40);
+TROUPE_KIND(CutOrder, 41);
 #undef TROUPE_KIND
 
 template <class Plain>

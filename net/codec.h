@@ -1,6 +1,6 @@
 // cluster/messages.h <-> protobuf; each kind has a fixed wire number. Fields are mapped in
-// codec_parts, codec_serving, codec_control and codec_journal; nothing else but child_start knows
-// the protobuf types.
+// codec_parts, codec_serving, codec_control, codec_nodes and codec_journal; nothing else but
+// child_start knows the protobuf types.
 #pragma once
 
 #include <cstdint>

@@ -34,40 +34,43 @@ HelloReply take(const wire::HelloReply& from) {
   return {Incarnation(from.incarnation()), from.accepted(), from.reason()};
 }
 
+void put(wire::GroupEndpoint* to, const GroupEndpoint& from) {
+  to->set_group(from.group.value);
+  to->set_model(from.model);
+  to->set_node(from.node);
+  to->set_generation(from.generation.value);
+  to->set_state(static_cast<uint32_t>(from.state));
+  to->set_reason(from.reason);
+  to->set_socket(from.socket);
+  to->set_incarnation(from.incarnation.value);
+  put(to->mutable_weights_id(), from.weights_id);
+  put(to->mutable_numerics_id(), from.numerics_id);
+  to->set_context(from.context);
+}
+GroupEndpoint take(const wire::GroupEndpoint& from) {
+  GroupEndpoint to;
+  to.group = GroupId(from.group());
+  to.model = from.model();
+  to.node = from.node();
+  to.generation = Generation(from.generation());
+  to.state = take_enum(from.state(), GroupState::stopped, "group state");
+  to.reason = from.reason();
+  to.socket = from.socket();
+  to.incarnation = Incarnation(from.incarnation());
+  take(to.weights_id, from.weights_id(), "weights id");
+  take(to.numerics_id, from.numerics_id(), "numerics id");
+  to.context = from.context();
+  return to;
+}
+
 void put(wire::RoutingTable* to, const RoutingTable& from) {
   to->set_node(from.node.value);
   to->set_version(from.version);
-  for (const GroupEndpoint& group : from.groups) {
-    auto* g = to->add_groups();
-    g->set_group(group.group.value);
-    g->set_model(group.model);
-    g->set_node(group.node);
-    g->set_generation(group.generation.value);
-    g->set_state(static_cast<uint32_t>(group.state));
-    g->set_reason(group.reason);
-    g->set_socket(group.socket);
-    g->set_incarnation(group.incarnation.value);
-    put(g->mutable_weights_id(), group.weights_id);
-    put(g->mutable_numerics_id(), group.numerics_id);
-    g->set_context(group.context);
-  }
+  for (const GroupEndpoint& group : from.groups) put(to->add_groups(), group);
 }
 RoutingTable take(const wire::RoutingTable& from) {
   RoutingTable to{Incarnation(from.node()), from.version(), {}};
-  for (const auto& g : from.groups()) {
-    GroupEndpoint& group = to.groups.emplace_back();
-    group.group = GroupId(g.group());
-    group.model = g.model();
-    group.node = g.node();
-    group.generation = Generation(g.generation());
-    group.state = take_enum(g.state(), GroupState::stopped, "group state");
-    group.reason = g.reason();
-    group.socket = g.socket();
-    group.incarnation = Incarnation(g.incarnation());
-    take(group.weights_id, g.weights_id(), "weights id");
-    take(group.numerics_id, g.numerics_id(), "numerics id");
-    group.context = g.context();
-  }
+  for (const auto& group : from.groups()) to.groups.push_back(take(group));
   return to;
 }
 

@@ -31,6 +31,8 @@ void put(wire::Hello* to, const Hello& from);
 Hello take(const wire::Hello& from);
 void put(wire::HelloReply* to, const HelloReply& from);
 HelloReply take(const wire::HelloReply& from);
+void put(wire::GroupEndpoint* to, const GroupEndpoint& from);
+GroupEndpoint take(const wire::GroupEndpoint& from);
 void put(wire::RoutingTable* to, const RoutingTable& from);
 RoutingTable take(const wire::RoutingTable& from);
 void put(wire::LoadOrder* to, const LoadOrder& from);
@@ -47,6 +49,12 @@ void put(wire::Drained* to, const Drained& from);
 Drained take(const wire::Drained& from);
 void put(wire::ProcessReport* to, const ProcessReport& from);
 ProcessReport take(const wire::ProcessReport& from);
+
+// -- between nodes, and from a node to its link: codec_nodes.cpp
+void put(wire::NodeReport* to, const NodeReport& from);
+NodeReport take(const wire::NodeReport& from);
+void put(wire::CutOrder* to, const CutOrder& from);
+CutOrder take(const wire::CutOrder& from);
 
 // -- between a router and who keeps its journal: codec_journal.cpp
 void put(wire::JournalOpen* to, const JournalOpen& from);

@@ -37,6 +37,8 @@ std::string status_json(const std::string& cluster, const std::vector<NodeTree>&
     w.begin_object().field("name", node.name);
     w.field("incarnation", fmt::format("{:016x}", node.incarnation.value))
         .field("state", node.state);
+    if (!node.reason.empty()) w.field("reason", node.reason);
+    if (node.config_differs) w.key("config_differs").boolean(true);
     w.key("actors").begin_array();
     for (const ActorStatus& a : node.actors) write_actor(w, a);
     w.end_array().end_object();

@@ -14,8 +14,11 @@ namespace troupe {
 struct NodeTree {
   std::string name;
   Incarnation incarnation;
-  std::string state;  ///< "ready", "starting", "draining"
+  /// "ready", "starting", "draining"; of another node also "suspect", "stopped"
+  std::string state;
   std::vector<ActorStatus> actors;
+  std::string reason;           ///< of another node: why it is not in
+  bool config_differs = false;  ///< from that of the node that tells
   std::optional<LinkFigures> link;  ///< as its link last reported; for metrics
 };
 

@@ -18,6 +18,7 @@ struct Scene {
   Recorder* node = Recorder::spawn(stage, recorders);
   LinkStats stats;
   std::vector<int> exits;
+  std::vector<std::string> cut;
   int looks = 0;
   caf::actor link;
 
@@ -37,6 +38,7 @@ struct Scene {
       ++looks;
       return false;
     };
+    config.cut = [this](const std::string& dead) { cut.push_back(dead); };
     config.exit = [this](int code) { exits.push_back(code); };
     link = stage.system.spawn<LinkActor>(std::move(config));
     stage.drain();
@@ -105,4 +107,12 @@ TEST_CASE("link actor: refused by its node, or without it, the process ends") {
   caf::anon_send_exit(orphan.node->handle, caf::exit_reason::kill);
   orphan.stage.drain();
   CHECK(orphan.exits == std::vector<int>{70});
+}
+
+TEST_CASE("link actor: the streams of a node that was found dead are cut when the node says so") {
+  Scene scene;
+  caf::send_as(scene.node->handle, scene.link, wire(Incarnation(1), CutOrder{"n3"}));
+  scene.stage.drain();
+  CHECK(scene.cut == std::vector<std::string>{"n3"});
+  CHECK(scene.exits.empty());
 }

@@ -85,7 +85,7 @@ void Clients::ask(Cluster& cluster, bool demanding) {
   // Without a routing table there is no tokenizer, and the bridge answers by itself.
   std::erase_if(
       routers, [&](const auto& r) { return r->machine.readiness(world.now(), {}).models.empty(); });
-  if (!cluster.node->alive || routers.empty()) return;
+  if (routers.empty()) return;
   const auto router = routers[world.below(routers.size())];
   Asked a;
   ClientRequest& r = a.request;
@@ -236,6 +236,8 @@ void Clients::failed(RouterHost& router, const router_out::Fail& fail) {
   world.expect(fair(fail.error.code), "a good request failed as {}: {}", name_of(fail.error.code),
                fail.error.message);
   world.expect(!fail.error.message.empty(), "an error without a sentence");
+  world.expect(fail.error.code != ErrorCode::unavailable || fail.retry_after > Duration{},
+               "unavailable, but nobody says when to come back");
   if (fail.error.code == ErrorCode::deadline_exceeded) {
     world.expect(world.now() >= a->submitted + a->request.deadline,
                  "a deadline that had not passed");

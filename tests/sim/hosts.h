@@ -1,5 +1,5 @@
-// The three kinds of process around their machines, as thin as the real shells: receive, step,
-// perform effects, keep one timer. check() runs after every step.
+// The kinds of process around their machines, as thin as the real shells: receive, step, perform
+// effects, keep one timer. check() runs after every step.
 #pragma once
 
 #include <deque>
@@ -24,28 +24,53 @@ struct NodeHost;
 struct RouterHost;
 struct ShardHost;
 
-/// The node and what outlives its processes.
+/// One host: its node and what outlives its processes.
+struct Site {
+  int host = 0;
+  NodeSupervisorConfig config;        ///< incarnation is drawn anew for each life of the node
+  std::shared_ptr<NodeHost> node;     ///< of the present or the last life; null: it never came
+  std::map<std::string, int> deaths;  ///< by child, this life of the node
+  bool stopped = false;               ///< after a drain
+
+  bool alive() const;
+};
+
 struct Cluster {
   Cluster(World& w, Clients& c, Tamper& t) : world(w), clients(c), tamper(t) {}
   ~Cluster();
   World& world;
   Clients& clients;
   Tamper& tamper;
-  NodeSupervisorConfig config;  ///< incarnation is drawn anew for each life of the node
-  BatcherConfig batcher;        ///< group, generation and epoch are filled in
-  std::shared_ptr<NodeHost> node;
+  std::deque<Site> sites;  ///< by host; never moved
+  BatcherConfig batcher;   ///< group, generation and epoch are filled in
   std::map<Digest, std::shared_ptr<const CachedResponse>> cache;
-  std::map<std::string, int> deaths;         ///< by child, this life of the node
-  std::map<SequenceKey, size_t> journalled;  ///< tokens the node has acknowledged
-  bool node_stopped = false;                 ///< after a drain
+  std::map<SequenceKey, size_t> journalled;  ///< tokens a node has acknowledged
+  uint64_t peer_links = 0;                   ///< numbers of links between nodes
+  int node_deaths = 0;
 
-  void start_node();
-  void kill_node();
+  bool several() const { return sites.size() > 1; }
+  void start_node(Site& site);
+  /// It comes back after a while.
+  void kill_node(Site& site, World::Death how, Duration back_after);
+  Site& site_of(const std::string& node);
+  const Site& site_of(const std::string& node) const;
+  size_t groups() const;  ///< of all sites
   std::vector<std::shared_ptr<RouterHost>> routers() const;
   std::vector<std::shared_ptr<ShardHost>> shards() const;
+  /// The process that carries the streams of this host runs.
+  bool carries(int host) const;
+  /// So it does at both, and the ways are open.
+  bool reachable(int from, int to) const;
+  void link_died(int host);
+  /// Every node is up and knows of every other that all is well with it; all groups serve.
+  bool formed() const { return unformed().empty(); }
+  std::string unformed() const;  ///< why not, for people
   /// Nobody computes and every group serves.
   bool at_rest() const { return unrest().empty(); }
-  std::string unrest() const;  ///< why not, for people
+  std::string unrest() const;
+
+ private:
+  void check_left(Site& site, const std::set<Incarnation>& dead, Time died) const;
 };
 
 /// One outstanding timer; the newest wins.
@@ -57,9 +82,9 @@ struct Timer {
 };
 
 struct NodeHost : Process, std::enable_shared_from_this<NodeHost> {
-  NodeHost(Cluster& c, Incarnation i, NodeSupervisorConfig config);
+  NodeHost(Cluster& c, Site& s, NodeSupervisorConfig config);
   void resumed(Duration pause) override;
-  void input(const NodeInput& in);
+  void input(NodeInput in);
   void note_journal(const NodeInput& in, const NodeEffects& effects);
   void detect(const DetectorInput& in);
   void perform(NodeEffects effects);
@@ -67,8 +92,19 @@ struct NodeHost : Process, std::enable_shared_from_this<NodeHost> {
   void spawn(const ChildSpec& child);
   void end(const std::string& child, Incarnation incarnation, Duration after);
   void arm();
+  // -- other nodes: peer_links.cpp
+  void dial(const std::string& node);
+  void try_dial(const std::string& node, uint64_t number, Time until);
+  void connect(Site& there);
+  void dialled(const std::string& node, uint64_t dial, PeerLinkId link);
+  void say(const node_out::ToPeer& to);
+  void hear(PeerLinkId link, const std::string& node, Incarnation incarnation,
+            const Message& message);
+  void lose(PeerLinkId link);
+  void drop_links(const std::string& node, PeerLinkId only);
 
   Cluster& cluster;
+  Site& site;
   NodeSupervisor machine;
   FailureDetector detector;
   Timer timer, detector_timer;
@@ -77,6 +113,15 @@ struct NodeHost : Process, std::enable_shared_from_this<NodeHost> {
     LinkPtr link;
   };
   std::map<std::string, Child> children;  ///< the newest process of each
+  struct PeerLink {
+    std::string node;
+    LinkPtr link;
+    std::shared_ptr<NodeHost> other;
+    PeerLinkId other_link;    ///< its number there
+    Incarnation incarnation;  ///< heard over it; zero: none yet
+  };
+  std::map<PeerLinkId, PeerLink> peer_links;
+  std::map<std::string, uint64_t> dials;  ///< number of the last dial; an older one's end is stale
 };
 
 /// What a router and a shard process have in common: a parent.
@@ -93,6 +138,14 @@ struct ChildHost : Process, std::enable_shared_from_this<ChildHost> {
   LinkPtr node_link;
 };
 
+/// Carries the streams between hosts. Killed, they break; stopped, they stand still.
+struct LinkHost final : ChildHost {
+  using ChildHost::ChildHost;
+  void from_node(const Message& message) override;
+  void stopping() override { world.freeze(host); }
+  void resumed(Duration) override { world.thaw(host); }
+};
+
 struct RouterHost final : ChildHost {
   RouterHost(Cluster& c, std::shared_ptr<NodeHost> parent, ChildSpec spec, Incarnation i);
   void from_node(const Message& message) override;
@@ -101,6 +154,7 @@ struct RouterHost final : ChildHost {
   void perform_one(const RouterEffect& effect);
   void follow(const RoutingTable& table);
   void dial(const GroupEndpoint& endpoint);
+  void unlink(GroupId group);
   void arm();
   void note_stale(const RouterInput& in);
 

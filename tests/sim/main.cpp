@@ -15,9 +15,10 @@ int main(int argc, char** argv) {
   const auto result = troupe::sim::run({.seed = seed, .tracing = tracing});
   const auto& t = result.totals;
   fmt::print(
-      "seed {}: {} events, {} deaths, {} requests: {} complete, {} failed, {} gone, {} lost; {} "
-      "tokens\n",
-      seed, result.events, result.deaths, t.asked, t.complete, t.failed, t.gone, t.lost, t.tokens);
+      "seed {}: {} nodes, {} events, {} deaths, {} requests: {} complete, {} failed, {} gone, {} "
+      "lost; {} tokens\n",
+      seed, result.nodes, result.events, result.deaths + result.node_deaths, t.asked, t.complete,
+      t.failed, t.gone, t.lost, t.tokens);
   if (result.violation.empty()) return 0;
   fmt::print("violation {}\n", result.violation);
   return 1;

@@ -5,93 +5,22 @@
 
 namespace troupe::sim {
 
-// -- the cluster
-// ---------------------------------------------------------------------------------------------------
-
-Cluster::~Cluster() {
-  if (node) node->children.clear();
-}
-
-void Cluster::start_node() {
-  NodeSupervisorConfig c = config;
-  c.incarnation = Incarnation(world.fresh_id());
-  node = std::make_shared<NodeHost>(*this, c.incarnation, c);
-  deaths.clear();
-  world.post(node, Duration{}, [n = node] { n->input(node_in::Start{}); });
-}
-
-void Cluster::kill_node() {
-  const auto dying = node;
-  world.die(dying);
-  for (auto& [name, child] : dying->children) {
-    // PDEATHSIG: within a moment, whether stopped or not.
-    world.at(world.now() + world.between(0us, 2ms), [this, process = child.process] {
-      clients.lost(*process);
-      world.die(process);
-    });
-  }
-  world.at(world.now() + 100ms, [dying] { dying->children.clear(); });
-  world.at(world.now() + 500ms, [this] { start_node(); });
-}
-
-std::vector<std::shared_ptr<RouterHost>> Cluster::routers() const {
-  std::vector<std::shared_ptr<RouterHost>> found;
-  for (auto& [name, child] : node->children) {
-    auto router = std::dynamic_pointer_cast<RouterHost>(child.process);
-    if (router && router->alive) found.push_back(router);
-  }
-  return found;
-}
-
-std::vector<std::shared_ptr<ShardHost>> Cluster::shards() const {
-  std::vector<std::shared_ptr<ShardHost>> found;
-  for (auto& [name, child] : node->children) {
-    auto shard = std::dynamic_pointer_cast<ShardHost>(child.process);
-    if (shard && shard->alive) found.push_back(shard);
-  }
-  return found;
-}
-
-std::string Cluster::unrest() const {
-  if (!node->alive) return "the node is dead";
-  if (routers().size() + shards().size() != config.children.size())
-    return "a child process is missing";
-  for (const auto& router : routers()) {
-    const auto models = router->machine.readiness(world.now(), {}).models;
-    if (models.empty()) return router->name + " has no routing table";
-    for (const ModelReadiness& model : models) {
-      if (model.groups_ready < model.groups)
-        return fmt::format("{} sees: {}", router->name, model.reason);
-    }
-    if (router->links.size() != config.groups.size()) return router->name + " lacks a link";
-    const RouterStats stats = router->machine.stats();
-    if (stats.queued + stats.running > 0) {
-      return fmt::format("{} has {} queued, {} running", router->name, stats.queued, stats.running);
-    }
-  }
-  for (const auto& shard : shards()) {
-    if (!shard->batcher) return shard->name + " has not loaded";
-    const GroupStatus status = shard->batcher->status(world.now());
-    if (status.queued + status.running + status.blocks_used > 0) {
-      return fmt::format("{} has {} queued, {} running, {} blocks", shard->name, status.queued,
-                         status.running, status.blocks_used);
-    }
-  }
-  return {};
-}
-
 // -- the node's process
 // ---------------------------------------------------------------------------------------------
 
-NodeHost::NodeHost(Cluster& c, Incarnation i, NodeSupervisorConfig config)
-    : Process(c.world, config.node, i),
+NodeHost::NodeHost(Cluster& c, Site& s, NodeSupervisorConfig config)
+    : Process(c.world, config.node, config.incarnation),
       cluster(c),
+      site(s),
       machine(config),
-      detector(config.limits.timing_scale) {}
+      detector(config.limits.timing_scale) {
+  host = s.host;
+}
 
 void NodeHost::resumed(Duration pause) { detect(detector_in::OwnLag{pause}); }
 
-void NodeHost::input(const NodeInput& in) {
+void NodeHost::input(NodeInput in) {
+  cluster.tamper.to_node(name, in);
   NodeEffects effects;
   machine.step(world.now(), in, effects);
   machine.check();
@@ -123,6 +52,8 @@ void NodeHost::detect(const DetectorInput& in) {
   detector.check();
   for (const DetectorEffect& e : effects) {
     world.trace(name, "{} is {}", e.peer, name_of(e.verdict));
+    world.expect(!cluster.clients.calm || e.verdict != Verdict::dead,
+                 "{} was found dead without any fault", e.peer);
     input(node_in::Judged{e.peer, e.incarnation, e.verdict});
   }
   arm_timer(*this, detector_timer, detector.deadline(), [this] { detect(detector_in::Tick{}); });
@@ -159,13 +90,25 @@ void NodeHost::perform_one(const NodeEffect& effect) {
     world.send(child->second.link, *this,
                [host, message = to->message] { host->from_node(message); });
   } else if (const auto* watch = std::get_if<node_out::Watch>(&effect)) {
-    detect(detector_in::Watch{watch->child, watch->incarnation, false});
+    detect(detector_in::Watch{watch->child, watch->incarnation, watch->remote});
   } else if (const auto* forget = std::get_if<node_out::Forget>(&effect)) {
     detect(detector_in::Forget{forget->child, forget->incarnation});
   } else if (const auto* event = std::get_if<node_out::Event>(&effect)) {
     world.trace(name, "{} {} {}", event->what, event->child, event->detail);
+  } else if (const auto* dialled_node = std::get_if<node_out::DialPeer>(&effect)) {
+    dial(dialled_node->node);
+  } else if (const auto* said = std::get_if<node_out::ToPeer>(&effect)) {
+    say(*said);
+  } else if (const auto* drop = std::get_if<node_out::DropPeer>(&effect)) {
+    drop_links(drop->node, drop->link);
+  } else if (const auto* cut = std::get_if<node_out::CutPeer>(&effect)) {
+    drop_links(cut->node, {});
+  } else if (const auto* beat = std::get_if<node_out::PeerBeat>(&effect)) {
+    world.post(shared_from_this(), world.between(20us, 200us), [this, b = *beat] {
+      detect(detector_in::Beat{b.node, b.incarnation});
+    });
   } else if (std::holds_alternative<node_out::Stopped>(effect)) {
-    cluster.node_stopped = true;
+    site.stopped = true;
   }
 }
 
@@ -179,6 +122,8 @@ void NodeHost::spawn(const ChildSpec& child) {
     std::shared_ptr<ChildHost> process;
     if (child.role == Role::router) {
       process = std::make_shared<RouterHost>(cluster, self, child, incarnation);
+    } else if (child.role == Role::link) {
+      process = std::make_shared<LinkHost>(cluster, self, child, incarnation);
     } else {
       process = std::make_shared<ShardHost>(cluster, self, child, incarnation);
     }
@@ -197,9 +142,10 @@ void NodeHost::end(const std::string& child, Incarnation incarnation, Duration a
   const Duration wait = stopped && after > 1ms ? Duration(kAbortDeadline) : after;
   world.at(world.now() + wait, [this, self = shared_from_this(), process] {
     if (!process->alive) return;
-    ++cluster.deaths[process->name];
+    ++site.deaths[process->name];
     cluster.clients.lost(*process);
     world.die(process);
+    if (std::dynamic_pointer_cast<LinkHost>(process)) cluster.link_died(host);
     world.post(self, world.between(0us, 20ms), [this, process] {
       input(node_in::Exited{process->name, process->incarnation, "signal 9 (SIGKILL)"});
     });
@@ -210,7 +156,9 @@ void NodeHost::end(const std::string& child, Incarnation incarnation, Duration a
 // --------------------------------------------------------------------------------------------------------
 
 ChildHost::ChildHost(Cluster& c, std::shared_ptr<NodeHost> p, ChildSpec s, Incarnation i)
-    : Process(c.world, s.name, i), cluster(c), parent(std::move(p)), spec(std::move(s)) {}
+    : Process(c.world, s.name, i), cluster(c), parent(std::move(p)), spec(std::move(s)) {
+  host = parent->host;
+}
 
 void ChildHost::start() {
   if (!parent->alive) return;
@@ -221,7 +169,7 @@ void ChildHost::start() {
         node->input(node_in::LinkLost{n, i});
       });
   parent->children[name].link = node_link;
-  const NodeSupervisorConfig& c = cluster.config;
+  const NodeSupervisorConfig& c = parent->site.config;
   tell_node(Hello{c.cluster, c.wire_version, c.build, c.node, spec.role, name, incarnation,
                   c.config_digest});
   beat();

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "tests/sim/clients.h"
 #include "tests/sim/hosts.h"
 
@@ -6,7 +8,7 @@ namespace troupe::sim {
 namespace {
 
 RouterConfig router_config(Cluster& cluster, Incarnation boot) {
-  RouterConfig config{.boot = boot, .limits = cluster.config.limits, .has_journal_peer = true};
+  RouterConfig config{.boot = boot, .limits = {}, .has_journal_peer = true};
   cluster.tamper.config(config);
   return config;
 }
@@ -116,10 +118,22 @@ void RouterHost::perform_one(const RouterEffect& effect) {
   }
 }
 
+/// As GroupDialer does: the connection stays, but nothing of it counts.
+void RouterHost::unlink(GroupId group) {
+  auto at = links.find(group);
+  if (at == links.end()) return;
+  const Incarnation gone = at->second.first;
+  links.erase(at);
+  input(router_in::GroupLink{group, gone, false});
+}
+
 void RouterHost::follow(const RoutingTable& routing) {
   for (const GroupEndpoint& endpoint : routing.groups) {
+    if (endpoint.state == GroupState::stopped) unlink(endpoint.group);
     auto at = links.find(endpoint.group);
-    if (endpoint.incarnation == Incarnation{} || dialling.contains(endpoint.group)) continue;
+    if (endpoint.incarnation == Incarnation{} || dialling.contains(endpoint.group) ||
+        endpoint.state == GroupState::stopped)
+      continue;
     if (at == links.end() || at->second.first != endpoint.incarnation) dial(endpoint);
   }
 }
@@ -128,8 +142,13 @@ void RouterHost::dial(const GroupEndpoint& endpoint) {
   dialling.insert(endpoint.group);
   world.post(shared_from_this(), world.between(1ms, 100ms), [this, endpoint] {
     dialling.erase(endpoint.group);
+    const auto listed = std::ranges::find(table.groups, endpoint.group, &GroupEndpoint::group);
+    if (listed == table.groups.end() || listed->incarnation != endpoint.incarnation ||
+        listed->state == GroupState::stopped)
+      return follow(table);
     for (const auto& shard : cluster.shards()) {
-      if (shard->incarnation != endpoint.incarnation || world.now() < shard->stopped_until)
+      if (shard->incarnation != endpoint.incarnation || world.now() < shard->stopped_until ||
+          !cluster.reachable(host, shard->host))
         continue;
       auto self = std::static_pointer_cast<RouterHost>(shared_from_this());
       const GroupId group = endpoint.group;

@@ -6,25 +6,58 @@ namespace troupe::sim {
 
 namespace {
 
-constexpr Time kFaultsBegin{1500ms}, kFaultsEnd{5s};
+/// Nodes that start together know of each other by then.
+constexpr Duration kForms = 1500ms;
+constexpr Duration kFaultsLast = 3500ms;
 
-NodeSupervisorConfig node_config(World& world) {
+NodeSupervisorConfig node_config(int host, int32_t routers) {
   NodeSupervisorConfig c;
   c.cluster = "sim";
-  c.node = "n1";
+  c.node = fmt::format("n{}", host + 1);
   c.build = "b1";
   c.wire_version = 2;
-  const int32_t routers = world.pick(1, 2), groups = world.pick(1, 3);
   for (int32_t i = 0; i < routers; ++i) {
-    c.children.push_back({.name = fmt::format("n1/router{}", i), .role = Role::router});
-  }
-  for (int32_t i = 0; i < groups; ++i) {
-    const GroupId group(static_cast<uint32_t>(i));
-    c.children.push_back(
-        {.name = fmt::format("n1/shard/oracle.{}.0", i), .role = Role::shard, .group = group});
-    c.groups.push_back({.order = {.group = group, .model = "oracle"}, .ranks = 1, .socket = "s"});
+    c.children.push_back({.name = fmt::format("{}/router{}", c.node, i), .role = Role::router});
   }
   return c;
+}
+
+void add_group(NodeSupervisorConfig& c, uint32_t index) {
+  const GroupId group(index);
+  c.children.push_back({.name = fmt::format("{}/shard/oracle.{}.0", c.node, index),
+                        .role = Role::shard,
+                        .group = group});
+  c.groups.push_back({.order = {.group = group, .model = "oracle"}, .ranks = 1, .socket = "s"});
+}
+
+void lay_out(World& world, Cluster& cluster, int nodes) {
+  const auto add = [&](int32_t routers) {
+    Site& site = cluster.sites.emplace_back();
+    site.host = static_cast<int>(cluster.sites.size()) - 1;
+    site.config = node_config(site.host, routers);
+  };
+  if (nodes == 1) {
+    add(world.pick(1, 2));
+  } else {
+    const uint64_t routes = world.below(static_cast<uint64_t>(nodes));  // at least one does
+    for (int i = 0; i < nodes; ++i) {
+      add(static_cast<uint64_t>(i) == routes || world.chance(0.5) ? 1 : 0);
+      NodeSupervisorConfig& c = cluster.sites.back().config;
+      c.children.push_back({.name = c.node + "/link", .role = Role::link});
+    }
+  }
+  const int32_t groups = world.pick(1, nodes == 1 ? 3 : 4);
+  for (int32_t i = 0; i < groups; ++i)
+    add_group(cluster.sites[world.below(cluster.sites.size())].config, static_cast<uint32_t>(i));
+  for (Site& site : cluster.sites) {
+    for (const Site& other : cluster.sites) {
+      if (&other == &site) continue;
+      PeerSpec& peer = site.config.peers.emplace_back();
+      peer.node = other.config.node;
+      for (const HeadedGroup& group : other.config.groups)
+        peer.groups.push_back({group.order.group, group.order.model, "door"});
+    }
+  }
 }
 
 BatcherConfig batcher_config(World& world) {
@@ -40,7 +73,7 @@ BatcherConfig batcher_config(World& world) {
   return c;
 }
 
-Faults draw_faults(World& world) {
+Faults draw_faults(World& world, bool several) {
   Faults f;
   const auto maybe = [&](auto value) { return world.chance(0.4) ? value : decltype(value){}; };
   f.drop = maybe(0.02);
@@ -57,7 +90,12 @@ Faults draw_faults(World& world) {
   f.stop_every = maybe(Duration(800ms));
   f.cut_every = maybe(Duration(900ms));
   f.restart_every = maybe(Duration(2s));
-  f.node_dies = world.chance(0.1);
+  if (several) {
+    f.node_every = maybe(Duration(2s));
+    f.way_every = maybe(Duration(1s));
+  } else {
+    f.node_dies = world.chance(0.1);
+  }
   return f;
 }
 
@@ -67,25 +105,27 @@ class Run {
       : world_(options.seed, options.tracing),
         clients_(world_),
         cluster_(world_, clients_, options.tamper ? *options.tamper : honest_) {
-    cluster_.config = node_config(world_);
+    lay_out(world_, cluster_, several_nodes(options.seed) ? world_.pick(2, 4) : 1);
     cluster_.batcher = batcher_config(world_);
     world_.delay_max = world_.between(200us, 5ms);
     clients_.calm =
         world_.chance(0.15) && options.tamper == nullptr && cluster_.batcher.queue_max >= 64;
-    if (!clients_.calm) planned_ = draw_faults(world_);
+    if (!clients_.calm) planned_ = draw_faults(world_, cluster_.several());
     drains_ = world_.chance(0.25);
+    faults_begin_ = world_.now() + (cluster_.several() ? kForms : 500ms);
+    faults_end_ = faults_begin_ + kFaultsLast;
   }
 
   RunResult run() {
-    cluster_.start_node();
-    world_.at(kFaultsBegin, [this] { begin_faults(); });
-    world_.at(kFaultsEnd, [this] { end_faults(); });
-    load(Time{1200ms});
+    start();
+    world_.at(faults_begin_, [this] { begin_faults(); });
+    world_.at(faults_end_, [this] { end_faults(); });
+    load(clients_.calm ? faults_begin_ : world_.now() + 200ms);
     watch();
     // A stopped process that was told to end is killed only then.
-    until(kFaultsEnd + kAbortDeadline + 100ms, [] { return false; });
+    until(faults_end_ + kAbortDeadline + 100ms, [] { return false; });
     // Everything heals: groups, routers, and every request has its end.
-    until(kFaultsEnd + 60s, [this] { return clients_.all_ended() && cluster_.at_rest(); });
+    until(faults_end_ + 60s, [this] { return clients_.all_ended() && cluster_.at_rest(); });
     expect(clients_.all_ended(), "a request still has no end 60 s after the last fault");
     if (sound() && !cluster_.at_rest()) {
       world_.violation("60 s after the last fault: " + cluster_.unrest());
@@ -93,8 +133,11 @@ class Run {
     probe();
     if (drains_) drain();
     RunResult result{world_.first_violation(), clients_.totals, world_.events()};
-    for (const auto& [name, deaths] : cluster_.deaths) result.deaths += deaths;
+    for (const Site& site : cluster_.sites)
+      for (const auto& [name, deaths] : site.deaths) result.deaths += deaths;
     result.drains = drains_ ? 1 : 0;
+    result.nodes = static_cast<int>(cluster_.sites.size());
+    result.node_deaths = cluster_.node_deaths;
     return result;
   }
 
@@ -105,15 +148,37 @@ class Run {
   }
   template <class Done>
   void until(Time end, Done&& done) {
-    while (sound() && world_.now() < end && !done()) {
+    // Looking costs more than an event.
+    for (Time look{}; sound() && world_.now() < end;) {
+      if (world_.now() >= look) {
+        if (done()) return;
+        look = world_.now() + 5ms;
+      }
       if (!world_.run_event()) return;
       if (world_.events() > 2'000'000) world_.violation("more events than any run needs");
     }
   }
 
+  void start() {
+    for (Site& site : cluster_.sites) {
+      // In any order; without faults they come together.
+      const bool late = cluster_.several() && !clients_.calm && world_.chance(0.3);
+      const Duration after = late ? world_.between(100ms, 4s) : world_.between(0ms, 50ms);
+      if (!cluster_.several())
+        cluster_.start_node(site);
+      else
+        world_.at(world_.now() + after, [this, &site] { cluster_.start_node(site); });
+    }
+    if (!cluster_.several() || !clients_.calm) return;
+    world_.at(faults_begin_, [this] {
+      world_.expect(cluster_.formed(), "{} ms after the start: {}", to_ms(kForms),
+                    cluster_.unformed());
+    });
+  }
+
   void load(Time from) {
     const Duration gap = world_.between(20ms, 150ms);
-    for (Time t = from; t < kFaultsEnd - 30ms; t += gap) {
+    for (Time t = from; t < faults_end_ - 30ms; t += gap) {
       world_.at(t + world_.between(0ms, 30ms), [this] { clients_.ask(cluster_, false); });
     }
   }
@@ -127,7 +192,7 @@ class Run {
   void every(Duration mean, void (Run::*what)()) {
     if (mean == Duration{}) return;
     world_.at(world_.now() + world_.between(mean / 4, 2 * mean), [this, mean, what] {
-      if (world_.now() >= kFaultsEnd) return;
+      if (world_.now() >= faults_end_) return;
       (this->*what)();
       every(mean, what);
     });
@@ -138,31 +203,62 @@ class Run {
     every(planned_.stop_every, &Run::stop_one);
     every(planned_.cut_every, &Run::cut_one);
     every(planned_.restart_every, &Run::restart_one);
+    every(planned_.node_every, &Run::kill_node);
+    every(planned_.way_every, &Run::shut_way);
     if (planned_.node_dies) {
-      world_.at(world_.now() + world_.between(100ms, 3s), [this] { cluster_.kill_node(); });
+      world_.at(world_.now() + world_.between(100ms, 3s), [this] {
+        cluster_.kill_node(cluster_.sites.front(), World::Death::closes, 500ms);
+      });
     }
   }
   void end_faults() {
     world_.trace("nemesis", "the faults have stopped");
     world_.faults = Faults{};
-    if (cluster_.node->alive) world_.resume(cluster_.node);
-    for (auto& [name, child] : std::map(cluster_.node->children)) world_.resume(child.process);
+    world_.open_all();
+    for (Site& site : cluster_.sites) {
+      if (!site.alive()) continue;
+      world_.resume(site.node);
+      for (auto& [name, child] : std::map(site.node->children)) world_.resume(child.process);
+    }
   }
-  ProcessPtr any_child() {
-    auto& children = cluster_.node->children;
-    if (!cluster_.node->alive || children.empty()) return nullptr;
+  Site& any_site() { return cluster_.sites[world_.below(cluster_.sites.size())]; }
+  ProcessPtr any_child(const Site& site) {
+    if (!site.alive() || site.node->children.empty()) return nullptr;
+    auto& children = site.node->children;
     auto at = children.begin();
     std::advance(at, static_cast<long>(world_.below(children.size())));
     return at->second.process->alive ? at->second.process : nullptr;
   }
   void kill_one() {
     // The restart budget is five: one who died twice may still fail to load or hang by chance.
-    const ProcessPtr child = any_child();
-    if (!child || cluster_.deaths[child->name] >= 2) return;
-    cluster_.node->end(child->name, child->incarnation, Duration{});
+    Site& site = any_site();
+    const ProcessPtr child = any_child(site);
+    if (!child || site.deaths[child->name] >= 2) return;
+    site.node->end(child->name, child->incarnation, Duration{});
+  }
+  void kill_node() {
+    Site& site = any_site();
+    if (!site.alive()) return;
+    cluster_.kill_node(site, world_.chance(0.5) ? World::Death::closes : World::Death::vanishes,
+                       world_.between(100ms, 4s));
+  }
+  /// Between two hosts, in one direction or both; what is sent meanwhile arrives in the end.
+  void shut_way() {
+    const int a = any_site().host, b = any_site().host;
+    if (a == b) return;
+    const bool both = world_.chance(0.5);
+    const Duration lasts =
+        world_.chance(0.5) ? world_.between(10ms, 1s) : world_.between(1500ms, 4s);
+    world_.shut(a, b);
+    if (both) world_.shut(b, a);
+    world_.at(world_.now() + lasts, [this, a, b] {
+      world_.open(a, b);
+      world_.open(b, a);
+    });
   }
   void stop_one() {
-    const ProcessPtr child = world_.chance(0.2) ? ProcessPtr(cluster_.node) : any_child();
+    Site& site = any_site();
+    const ProcessPtr child = world_.chance(0.2) ? ProcessPtr(site.node) : any_child(site);
     if (!child || !child->alive) return;
     world_.stop(child, world_.chance(0.2) ? world_.between(2s, 4s) : world_.between(5ms, 700ms));
   }
@@ -171,9 +267,10 @@ class Run {
     if (!links.empty()) world_.cut(links[world_.below(links.size())]);
   }
   void restart_one() {
-    const ProcessPtr child = any_child();
-    if (child && world_.now() >= cluster_.node->stopped_until)
-      cluster_.node->input(node_in::Restart{child->name});
+    Site& site = any_site();
+    const ProcessPtr child = any_child(site);
+    if (child && world_.now() >= site.node->stopped_until)
+      site.node->input(node_in::Restart{child->name});
   }
 
   // -- after the faults --
@@ -188,12 +285,15 @@ class Run {
   }
   void drain() {
     if (!sound()) return;
+    // Of several, one that others can do without.
+    Site& site = any_site();
+    if (cluster_.several() && site.config.groups.size() == cluster_.groups()) return;
     const uint64_t failed = clients_.totals.failed, lost = clients_.totals.lost;
     for (int i = 0; i < 3; ++i) clients_.ask(cluster_, true);
-    world_.post(cluster_.node, world_.between(1ms, 20ms),
-                [this] { cluster_.node->input(node_in::Drain{}); });
-    until(world_.now() + 40s, [this] { return cluster_.node_stopped; });
-    expect(cluster_.node_stopped, "the node did not end within its drain");
+    world_.post(site.node, world_.between(1ms, 20ms),
+                [node = site.node] { node->input(node_in::Drain{}); });
+    until(world_.now() + 40s, [&] { return site.stopped && clients_.all_ended(); });
+    expect(site.stopped, "the node did not end within its drain");
     expect(clients_.totals.failed == failed && clients_.totals.lost == lost,
            "a drain lost a request");
   }
@@ -203,6 +303,7 @@ class Run {
   Clients clients_;
   Cluster cluster_;
   Faults planned_;
+  Time faults_begin_{}, faults_end_{};
   bool drains_ = false;
 };
 

@@ -1,4 +1,5 @@
-// One simulated life of a node: faults, then none; then everything must be well again.
+// One simulated life of a cluster of one to four nodes: faults, then none; then everything must be
+// well again.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +16,14 @@ struct RunOptions {
   Tamper* tamper = nullptr;  ///< not owned; null: nothing is broken on purpose
 };
 
+/// Every third seed has several nodes; they cost several times as much.
+inline constexpr bool several_nodes(uint64_t seed) { return seed % 3 == 0; }
+
 struct RunResult {
   std::string violation;  ///< empty: all promises were kept
   Totals totals;
   uint64_t events = 0;
-  int deaths = 0, drains = 0;
+  int deaths = 0, drains = 0, nodes = 0, node_deaths = 0;
 };
 
 RunResult run(const RunOptions& options);

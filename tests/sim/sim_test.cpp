@@ -33,7 +33,7 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
   std::mutex mutex;
   std::vector<std::pair<uint64_t, std::string>> violations;
   sim::Totals totals;
-  uint64_t deaths = 0, drains = 0;
+  uint64_t deaths = 0, drains = 0, node_deaths = 0, several = 0, events = 0;
   const auto work = [&] {
     while ((current_seed = next++) <= kSeeds) {
       const sim::RunResult result = sim::run({.seed = current_seed});
@@ -48,6 +48,9 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
       totals.coalesced += result.totals.coalesced;
       deaths += static_cast<uint64_t>(result.deaths);
       drains += static_cast<uint64_t>(result.drains);
+      node_deaths += static_cast<uint64_t>(result.node_deaths);
+      several += result.nodes > 1 ? 1 : 0;
+      events += result.events;
     }
   };
   {
@@ -69,9 +72,13 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
   CHECK(totals.coalesced > kSeeds / 10);
   CHECK(deaths > kSeeds);
   CHECK(drains > kSeeds / 10);
-  MESSAGE(kSeeds << " seeds, " << totals.complete << " answers, " << totals.tokens << " tokens, "
+  CHECK(several >= kSeeds / 3);
+  CHECK(node_deaths > kSeeds / 5);
+  MESSAGE(kSeeds << " seeds, " << several << " with several nodes, " << events << " events, "
+                 << totals.complete << " answers, " << totals.tokens << " tokens, "
                  << totals.retries << " of them over a failure, " << deaths << " deaths, "
-                 << totals.failed << " failed, " << totals.lost << " lost with their router");
+                 << node_deaths << " of whole nodes, " << totals.failed << " failed, "
+                 << totals.lost << " lost with their router");
 }
 
 TEST_CASE("sim: a seed replays the same run") {

@@ -3,6 +3,8 @@
 // would notice.
 #pragma once
 
+#include <string>
+
 #include "cluster/batcher.h"
 #include "cluster/node_supervisor.h"
 #include "cluster/router.h"
@@ -16,6 +18,7 @@ struct Tamper {
   virtual void from_router(RouterEffects&) {}
   virtual void to_batcher(const BatcherConfig&, BatcherInput&) {}
   virtual void from_batcher(BatcherEffects&) {}
+  virtual void to_node(const std::string& /*node*/, NodeInput&) {}
   virtual void from_node(NodeEffects&) {}
 };
 

@@ -1,6 +1,6 @@
-// A whole node in one thread under virtual time: processes, ordered links, pauses, deaths.
-// Everything that happens is an event on one queue and every random choice comes from one seed, so
-// a seed replays a run exactly.
+// A whole cluster in one thread under virtual time: processes on hosts, ordered links, pauses,
+// deaths, ways between hosts that open and close. Everything that happens is an event on one queue
+// and every random choice comes from one seed, so a seed replays a run exactly.
 #pragma once
 
 #include <fmt/format.h>
@@ -12,6 +12,7 @@
 #include <memory>
 #include <queue>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,12 +31,14 @@ struct Process {
   virtual ~Process() = default;
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
+  virtual void stopping() {}
   /// Ran late by `pause`; what waited comes after this.
   virtual void resumed(Duration) {}
 
   World& world;
   std::string name;
   Incarnation incarnation;
+  int host = 0;
   bool alive = true;
   Time stopped_since{}, stopped_until{};
   std::deque<std::function<void()>> held;
@@ -43,12 +46,15 @@ struct Process {
 using ProcessPtr = std::shared_ptr<Process>;
 
 /// A connection between two processes: in order within a direction, until it is cut or an end dies.
-/// What a dead process had sent still arrives, and then its peer is told.
+/// What a dead process had sent still arrives, and then its peer is told. Between hosts, what can't
+/// pass is held until the way is open again, as TCP does.
 struct Link {
   struct End {
     ProcessPtr process;
-    std::function<void()> lost;  ///< run there, once, after all that was on its way
-    Time last{};                 ///< arrival of the newest message towards this end
+    std::function<void()> lost;              ///< run there, once, after all that was on its way
+    Time last{};                             ///< arrival of the newest message towards this end
+    std::deque<std::function<void()>> held;  ///< on its way to this end
+    bool told = false;                       ///< that it is lost: nothing arrives after that
   };
   End ends[2];
   bool closed = false;  ///< no new messages
@@ -65,6 +71,7 @@ struct Faults {
   double load_failure = 0, spawn_failure = 0;
   double cache_loss = 0;
   Duration kill_every{}, stop_every{}, cut_every{}, restart_every{};  ///< mean; 0: never
+  Duration node_every{}, way_every{};                                 ///< with several nodes
   bool node_dies = false;
 };
 
@@ -99,8 +106,13 @@ class World {
   // -- processes and links --
   void stop(const ProcessPtr& process, Duration duration);
   void resume(const ProcessPtr& process);
+  /// How the other ends of a dead process's links hear of it.
+  enum class Death : uint8_t {
+    closes,    ///< the kernel closes its sockets
+    vanishes,  ///< its host lost power: other hosts hear nothing, until a heartbeat times out
+  };
   /// The process is gone: its links close.
-  void die(const ProcessPtr& process);
+  void die(const ProcessPtr& process, Death how = Death::closes);
   LinkPtr connect(const ProcessPtr& a, const ProcessPtr& b, std::function<void()> a_lost,
                   std::function<void()> b_lost);
   /// From the end `from`; `what` runs at the other end.
@@ -108,6 +120,21 @@ class World {
   /// Closed at `from`'s side, or broken in the middle: what is on its way is lost.
   void cut(const LinkPtr& link);
   std::vector<LinkPtr> open_links() const;
+
+  // -- ways between hosts --
+  /// One direction. What is sent meanwhile is held.
+  void shut(int from, int to);
+  void open(int from, int to);
+  void open_all();
+  /// The process that carries the streams of a host stands still, or goes on.
+  void freeze(int host);
+  void thaw(int host);
+  bool is_open(int from, int to) const;
+  /// `here` closes all its streams with `there`: its own processes are told at once, the others
+  /// when they hear of it.
+  void close_streams(int here, int there);
+  /// When a way was last shut, opened, frozen or thawed.
+  Time ways_changed() const { return ways_changed_; }
 
   // -- verdicts --
   /// The run broke a promise. The first one counts.
@@ -135,7 +162,11 @@ class World {
     }
   };
   void run_or_hold(const ProcessPtr& process, std::function<void()> what);
+  void arrive(const LinkPtr& link, int end, std::function<void()> what);
+  void flush();
+  std::function<void()> loss(const LinkPtr& link, int end);
   void tell_lost(const LinkPtr& link, int end, Duration after);
+  void send_loss(const LinkPtr& link, int end, Duration after);
   void print(const std::string& who, const std::string& what) const;
 
   bool tracing_;
@@ -144,6 +175,9 @@ class World {
   uint64_t events_made_ = 0, events_run_ = 0;
   std::priority_queue<Event> events_;
   std::vector<LinkPtr> links_;
+  std::set<std::pair<int, int>> shut_;
+  std::set<int> frozen_;
+  Time ways_changed_{};
   std::string violation_;
 };
 

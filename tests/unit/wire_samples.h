@@ -78,6 +78,14 @@ inline std::vector<Message> wire_samples() {
       JournalEntry{key.id, true, open, {tokens, {}}},
       PrefixReport{GroupId(1), 12, true, {0xffffffffffffffffu, 1}, {7}},
       PrefixRequest{GroupId(1)},
+      NodeReport{Incarnation(16),
+                 9,
+                 "starting",
+                 {{GroupId(3), "smollm2", "n2", Generation(2), GroupState::starting, "loading", "",
+                   Incarnation(17), digest, digest, 512}},
+                 {{"n2/shard/smollm2.0.0", Role::shard, 4711, "failed", "died", 2, 3, "signal 9", 4,
+                   2ms, 1s, "smollm2", "native", 3, 0}}},
+      CutOrder{"n2"},
   };
 }
 

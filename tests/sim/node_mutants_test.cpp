@@ -1,0 +1,94 @@
+// Tests of the test: what several nodes may not do to each other must show.
+#include <doctest/doctest.h>
+
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "tests/sim/run.h"
+
+using namespace troupe;
+using sim::Tamper;
+
+namespace {
+
+constexpr uint64_t kSeedsMax = 450;  ///< a third of them has several nodes
+
+bool is_child(const std::string& name) { return name.find('/') != std::string::npos; }
+
+/// Nobody believes that another node is dead.
+struct DeafToVerdicts final : Tamper {
+  void to_node(const std::string&, NodeInput& in) override {
+    auto* judged = std::get_if<node_in::Judged>(&in);
+    if (judged && !is_child(judged->child)) judged->verdict = Verdict::alive;
+  }
+};
+
+/// A link to another node that broke is not made again.
+struct DialsOnce final : Tamper {
+  void to_node(const std::string& node, NodeInput& in) override {
+    if (std::holds_alternative<node_in::Start>(in)) ++lives[node];
+    if (auto* joined = std::get_if<node_in::FromPeer>(&in);
+        joined && std::holds_alternative<NodeReport>(joined->message))
+      heard.insert({node, joined->node, lives[node]});
+    if (auto* lost = std::get_if<node_in::PeerLost>(&in);
+        lost && heard.contains({node, lost->node, lives[node]}))
+      lost->node = "nobody";
+  }
+  std::map<std::string, int> lives;
+  std::set<std::tuple<std::string, std::string, int>> heard;
+};
+
+/// What the first life of a node told of its groups is taken for news of the present one.
+struct OldNews final : Tamper {
+  void to_node(const std::string& node, NodeInput& in) override {
+    auto* from = std::get_if<node_in::FromPeer>(&in);
+    auto* report = from ? std::get_if<NodeReport>(&from->message) : nullptr;
+    if (report == nullptr) return;
+    auto [first, is_new] = told.try_emplace({node, from->node}, *report);
+    if (first->second.node == report->node)
+      first->second = *report;
+    else
+      report->groups = first->second.groups;
+  }
+  std::map<std::pair<std::string, std::string>, NodeReport> told;
+};
+
+/// Nodes keep their groups to themselves.
+struct SilentNodes final : Tamper {
+  void from_node(NodeEffects& effects) override {
+    for (NodeEffect& effect : effects) {
+      auto* to = std::get_if<node_out::ToPeer>(&effect);
+      auto* report = to ? std::get_if<NodeReport>(&to->message) : nullptr;
+      if (report) report->groups.clear();
+    }
+  }
+};
+
+/// The first seed that shows it, or 0.
+template <class Mutant>
+uint64_t caught_at() {
+  for (uint64_t seed = 1; seed <= kSeedsMax; ++seed) {
+    if (!sim::several_nodes(seed)) continue;
+    Mutant mutant;
+    const auto result = sim::run({.seed = seed, .tamper = &mutant});
+    if (!result.violation.empty()) {
+      MESSAGE("seed " << seed << " " << result.violation);
+      return seed;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("sim: a node that does not believe another one dead is caught") {
+  CHECK(caught_at<DeafToVerdicts>() > 0);
+}
+TEST_CASE("sim: a node that does not dial again is caught") { CHECK(caught_at<DialsOnce>() > 0); }
+TEST_CASE("sim: news of a node's former life is caught") { CHECK(caught_at<OldNews>() > 0); }
+TEST_CASE("sim: nodes that keep their groups to themselves are caught") {
+  CHECK(caught_at<SilentNodes>() > 0);
+}
