@@ -19,7 +19,7 @@ bool GroupPrefixes::heard(Time now, const PrefixReport& report) {
     if (sent != group.sent.newest.end() && sent->second + kGroupStatusFresh <= now)
       group.sent.newest.erase(sent);
   }
-  group.told.insert(report.added.begin(), report.added.end());
+  for (PrefixMark mark : report.added) group.told.insert(mark);
   group.version = report.version;
   // More than a group tells: it is not what it says.
   if (group.told.size() > kPrefixMarksMax) group.told.clear();

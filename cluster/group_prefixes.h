@@ -14,9 +14,9 @@
 #include <optional>
 #include <span>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
+#include "cluster/mark_set.h"
 #include "cluster/messages.h"
 #include "cluster/prefix_marks.h"
 #include "config/limits.h"
@@ -51,7 +51,7 @@ class GroupPrefixes {
   };
   struct Group {
     uint64_t version = 0;
-    std::unordered_set<PrefixMark> told;
+    MarkSet told;
     Sent sent;
     std::optional<Time> asked;
   };

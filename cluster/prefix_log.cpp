@@ -6,19 +6,14 @@
 namespace troupe {
 
 void PrefixLog::added(PrefixMark mark) {
-  const auto [at, is_new] = held_.try_emplace(mark);
-  if (!is_new) return;
-  at->second = order_.insert(order_.end(), mark);
+  if (held_.contains(mark)) return;
+  if (held_.size() >= marks_max_) evicted(held_.next_victim());
+  held_.insert(mark);
   note(mark, Change::added);
-  if (held_.size() > marks_max_) evicted(order_.front());
 }
 
 void PrefixLog::evicted(PrefixMark mark) {
-  const auto at = held_.find(mark);
-  if (at == held_.end()) return;
-  order_.erase(at->second);
-  held_.erase(at);
-  note(mark, Change::evicted);
+  if (held_.erase(mark)) note(mark, Change::evicted);
 }
 
 void PrefixLog::note(PrefixMark mark, Change change) {
@@ -45,9 +40,7 @@ std::optional<PrefixChange> PrefixLog::take() {
 }
 
 PrefixChange PrefixLog::whole() const {
-  PrefixChange all{.version = version_, .whole = true};
-  all.added.assign(order_.begin(), order_.end());
-  return all;
+  return {.version = version_, .whole = true, .added = held_.sorted()};
 }
 
 }  // namespace troupe

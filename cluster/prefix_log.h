@@ -1,17 +1,15 @@
 // What a group tells routers of its prefix index: the marks of its blocks, and what changed since
 // it last told. Changes are net: a block that came and went in between is not mentioned. Owned by
-// one Batcher. Bound: kPrefixMarksMax marks are told; with more, those that came first are told to
-// be gone.
+// one Batcher. Bound: kPrefixMarksMax marks are told; with more, others are told to be gone.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <list>
 #include <optional>
 #include <unordered_map>
 #include <vector>
 
-#include "cluster/prefix_marks.h"
+#include "cluster/mark_set.h"
 #include "config/limits.h"
 
 namespace troupe {
@@ -31,8 +29,8 @@ class PrefixLog {
 
   /// What changed since the last call, as a version of its own; nullopt: nothing.
   std::optional<PrefixChange> take();
-  /// All of it as of now, under the newest version. The next take() may repeat some of it, which
-  /// changes nothing.
+  /// All of it as of now, ascending, under the newest version. The next take() may repeat some of
+  /// it, which changes nothing.
   PrefixChange whole() const;
   uint64_t version() const { return version_; }
   size_t size() const { return held_.size(); }
@@ -42,8 +40,7 @@ class PrefixLog {
   void note(PrefixMark mark, Change change);
 
   size_t marks_max_;
-  std::list<PrefixMark> order_;  ///< oldest first
-  std::unordered_map<PrefixMark, std::list<PrefixMark>::iterator> held_;
+  MarkSet held_;
   std::unordered_map<PrefixMark, Change> changes_;  ///< since `version_`
   bool too_many_ = false;                           ///< changes to list: the next take() is whole
   uint64_t version_ = 0;

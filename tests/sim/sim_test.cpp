@@ -73,7 +73,7 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
   CHECK(deaths > kSeeds);
   CHECK(drains > kSeeds / 10);
   CHECK(several >= kSeeds / 3);
-  CHECK(node_deaths > kSeeds / 5);
+  CHECK(node_deaths > kSeeds / 8);
   MESSAGE(kSeeds << " seeds, " << several << " with several nodes, " << events << " events, "
                  << totals.complete << " answers, " << totals.tokens << " tokens, "
                  << totals.retries << " of them over a failure, " << deaths << " deaths, "
