@@ -151,7 +151,7 @@ std::string Cluster::unformed() const {
     if (router->links.size() != groups()) return router->name + " lacks a link";
   }
   for (const auto& shard : shards())
-    if (!shard->batcher) return shard->name + " has not loaded";
+    if (!shard->serving) return shard->name + " has not loaded";
   return {};
 }
 
@@ -164,6 +164,7 @@ std::string Cluster::unrest() const {
     }
   }
   for (const auto& shard : shards()) {
+    if (!shard->batcher) continue;
     const GroupStatus status = shard->batcher->status(world.now());
     if (status.queued + status.running + status.blocks_used > 0) {
       return fmt::format("{} has {} queued, {} running, {} blocks", shard->name, status.queued,

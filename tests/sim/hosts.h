@@ -14,6 +14,7 @@
 #include "cluster/node_supervisor.h"
 #include "cluster/router.h"
 #include "model/oracle/oracle_partition.h"
+#include "tests/sim/rank_plane.h"
 #include "tests/sim/tamper.h"
 #include "tests/sim/world.h"
 
@@ -113,6 +114,7 @@ struct NodeHost : Process, std::enable_shared_from_this<NodeHost> {
     LinkPtr link;
   };
   std::map<std::string, Child> children;  ///< the newest process of each
+  RankPlanes planes;
   struct PeerLink {
     std::string node;
     LinkPtr link;
@@ -171,6 +173,16 @@ struct ShardHost final : ChildHost {
   ShardHost(Cluster& c, std::shared_ptr<NodeHost> parent, ChildSpec spec, Incarnation i);
   void from_node(const Message& message) override;
   void load(const LoadOrder& order);
+  // -- one of several ranks: shard_ranks.cpp
+  /// The lifeline brings its generation's memory.
+  void offered(std::shared_ptr<RankPlane> memory);
+  /// False: the memory for this order has yet to come.
+  bool meets(const LoadOrder& order);
+  /// The generation of this memory is over.
+  void dismissed(const std::shared_ptr<RankPlane>& memory);
+  /// False: the step can't end now.
+  bool others_step();
+  // --
   /// A router's connection; false: not listening yet.
   bool accept(const std::shared_ptr<RouterHost>& router, LinkPtr link);
   void input(BatcherInput in);
@@ -190,6 +202,8 @@ struct ShardHost final : ChildHost {
   bool hung = false;                                  ///< its device never ends a step again
   std::vector<Time> stage_free{};  ///< by stage of the device: when it has done what it has
   std::optional<Generation> serving;
+  std::shared_ptr<RankPlane> offer, plane;  ///< that came; that it loaded with
+  std::optional<LoadOrder> awaiting;        ///< the memory
   Timer timer;
   std::map<RouterId, LinkPtr> routers;
 };

@@ -41,6 +41,14 @@ struct AttemptBlind final : Tamper {
   std::map<SequenceKey, AttemptId> latest;
 };
 
+/// Ranks that wait for one that died are not let go.
+struct KeepsMemory final : Tamper {
+  void from_node(NodeEffects& effects) override {
+    std::erase_if(effects,
+                  [](const NodeEffect& e) { return std::holds_alternative<node_out::Unshare>(e); });
+  }
+};
+
 /// The router does not look at the sequence number: what comes is taken for the next tokens.
 struct SeqBlind final : Tamper {
   void from_router(RouterEffects& effects) override {
@@ -135,6 +143,9 @@ TEST_CASE("sim: ignoring sequence numbers is caught") { CHECK(caught_at<SeqBlind
 TEST_CASE("sim: a missing step deadline is caught") { CHECK(caught_at<NoWatchdog>() > 0); }
 TEST_CASE("sim: a supervisor that does not restart is caught") {
   CHECK(caught_at<NoRestart>() > 0);
+}
+TEST_CASE("sim: a generation's memory that is never ended is caught") {
+  CHECK(caught_at<KeepsMemory>() > 0);
 }
 TEST_CASE("sim: routers without news are caught") { CHECK(caught_at<NoNews>() > 0); }
 TEST_CASE("sim: merging accepted tokens into the prompt is caught") {

@@ -89,6 +89,10 @@ void NodeHost::perform_one(const NodeEffect& effect) {
     auto host = std::static_pointer_cast<ChildHost>(child->second.process);
     world.send(child->second.link, *this,
                [host, message = to->message] { host->from_node(message); });
+  } else if (const auto* ranks = std::get_if<node_out::Share>(&effect)) {
+    planes.share(*this, *ranks);
+  } else if (const auto* over = std::get_if<node_out::Unshare>(&effect)) {
+    planes.unshare(*this, *over);
   } else if (const auto* watch = std::get_if<node_out::Watch>(&effect)) {
     detect(detector_in::Watch{watch->child, watch->incarnation, watch->remote});
   } else if (const auto* forget = std::get_if<node_out::Forget>(&effect)) {

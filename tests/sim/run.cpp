@@ -22,12 +22,16 @@ NodeSupervisorConfig node_config(int host, int32_t routers) {
   return c;
 }
 
-void add_group(NodeSupervisorConfig& c, uint32_t index) {
+void add_group(NodeSupervisorConfig& c, uint32_t index, int32_t ranks) {
   const GroupId group(index);
-  c.children.push_back({.name = fmt::format("{}/shard/oracle.{}.0", c.node, index),
-                        .role = Role::shard,
-                        .group = group});
-  c.groups.push_back({.order = {.group = group, .model = "oracle"}, .ranks = 1, .socket = "s"});
+  for (int32_t rank = 0; rank < ranks; ++rank)
+    c.children.push_back({.name = fmt::format("{}/shard/oracle.{}.{}", c.node, index, rank),
+                          .role = Role::shard,
+                          .group = group,
+                          .rank = rank});
+  c.groups.push_back({.order = {.group = group, .model = "oracle", .tensor_parallel = ranks},
+                      .ranks = ranks,
+                      .socket = "s"});
 }
 
 void lay_out(World& world, Cluster& cluster, int nodes) {
@@ -48,7 +52,8 @@ void lay_out(World& world, Cluster& cluster, int nodes) {
   }
   const int32_t groups = world.pick(1, nodes == 1 ? 3 : 4);
   for (int32_t i = 0; i < groups; ++i)
-    add_group(cluster.sites[world.below(cluster.sites.size())].config, static_cast<uint32_t>(i));
+    add_group(cluster.sites[world.below(cluster.sites.size())].config, static_cast<uint32_t>(i),
+              world.chance(0.25) ? world.pick(2, 3) : 1);
   for (Site& site : cluster.sites) {
     for (const Site& other : cluster.sites) {
       if (&other == &site) continue;

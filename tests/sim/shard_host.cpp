@@ -20,6 +20,7 @@ void ShardHost::from_node(const Message& message) {
 }
 
 void ShardHost::load(const LoadOrder& order) {
+  if (!meets(order)) return;
   LoadReport report{
       .group = order.group, .generation = order.generation, .rank = order.rank, .ok = true};
   if (world.chance(world.faults.load_failure)) {
@@ -57,6 +58,10 @@ void ShardHost::load(const LoadOrder& order) {
     this->report();
   }
   tell_node(report);
+  if (!plane) return;
+  plane->ranks[static_cast<size_t>(order.rank)] =
+      std::static_pointer_cast<ShardHost>(shared_from_this());
+  if (plane->over) dismissed(plane);
 }
 
 bool ShardHost::accept(const std::shared_ptr<RouterHost>& router, LinkPtr link) {
@@ -158,6 +163,7 @@ void ShardHost::start_ready() {
 }
 
 void ShardHost::finish_oldest() {
+  if (!others_step()) return;
   const std::shared_ptr<const StepPlan> plan = plans.front();
   if (world.chance(world.faults.step_error)) {
     return input(
