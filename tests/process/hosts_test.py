@@ -1,4 +1,4 @@
-"""Three nodes on hosts of their own (network namespaces): cables that break one way or both, links that are killed."""
+"""Three nodes on hosts of their own (network namespaces): cables that break one way or both, links and nodes that are killed."""
 
 import os
 import signal
@@ -6,11 +6,12 @@ import sys
 
 from cluster_on_hosts import ClusterOnHosts
 from hosts import Hosts, why_not
-from process_case import ProcessCase, run_tests
+from process_case import ProcessCase, expected, long_prompt, run_tests
 from processes import poll, within
 
 NAMES = ["n1", "n2", "n3"]
 HEARD_AGAIN_S = 3  # a dial that was lost is tried again
+DEAD_S = 1.5
 
 
 class OnHosts(ProcessCase):
@@ -19,6 +20,8 @@ class OnHosts(ProcessCase):
             print(f"    skipped: {reason}", flush=True)
             self.skipTest(reason)
 
+
+class BeatsOnHosts(OnHosts):
     def connections(self, cluster: ClusterOnHosts) -> list[float]:
         return [n.metric("troupe_beat_connections") for n in cluster.nodes.values()]
 
@@ -71,6 +74,82 @@ class OnHosts(ProcessCase):
             for node in cluster.nodes.values():
                 self.hears(node, 40)
             self.assertEqual(self.connections(cluster), [2, 2, 2])
+
+
+class RequestsOnHosts(OnHosts):
+    """Each router serves the groups of all nodes."""
+
+    COUNT = 150  # tokens of a stream; 20 ms each
+
+    def groups_ready(self, node) -> int:
+        return sum(m["groups_ready"] for m in node.ask("GET", "/readyz").json()["models"])
+
+    def cluster(self, groups: int = 3) -> ClusterOnHosts:
+        cluster = ClusterOnHosts(NAMES, f"{{name: oracle, backend: oracle, groups: {groups}, oracle_step: 20ms}}")
+        self.addCleanup(cluster.close)
+        for node in cluster.nodes.values():
+            poll(f"{node.name} can reach every group", 10, lambda: self.groups_ready(node) == groups)
+        return cluster
+
+    def survives(self, cluster: ClusterOnHosts, lost: str, fault, heal) -> None:
+        """Streams of the other nodes' routers do not notice what happens to `lost`, and routing knows of it in time."""
+        others = cluster.others(lost)
+        prompts = [long_prompt(f"{node.name} {i}", self.COUNT) for node in others for i in range(6)]
+        streams = [others[i // 6].stream(p, self.COUNT) for i, p in enumerate(prompts)]
+        for stream in streams:
+            stream.read_tokens(3)
+        fault()
+        within(DEAD_S, "its group left the routing of the others",
+               lambda: [self.groups_ready(n) for n in others] == [2, 2])
+        for stream, prompt in zip(streams, prompts, strict=True):
+            self.check_stream(stream.read_all(), prompt, self.COUNT)
+            stream.close()
+        retries = sum(n.router_metric("troupe_request_retries_total") for n in others)
+        self.assertGreater(retries, 0, "no stream ran there: the fault was none")
+        heal()
+        within(HEARD_AGAIN_S, "its group is back in the routing of all",
+               lambda: all(self.groups_ready(n) == 3 for n in cluster.nodes.values()))
+        for node in cluster.nodes.values():
+            self.assertEqual(node.complete("after all", 8).text(), expected("after all", 8)[0])
+
+    def test_a_host_without_its_cable(self):
+        cluster = self.cluster()
+        self.survives(cluster, "n2", lambda: cluster.hosts.isolate("n2"), cluster.hosts.heal)
+
+    def test_a_host_that_can_not_be_heard(self):
+        cluster = self.cluster()
+
+        def mute() -> None:
+            for other in cluster.others("n2"):
+                cluster.hosts.cut("n2", other.name)
+
+        self.survives(cluster, "n2", mute, cluster.hosts.heal)
+
+    def test_a_host_that_hears_nobody(self):
+        cluster = self.cluster()
+
+        def deafen() -> None:
+            for other in cluster.others("n2"):
+                cluster.hosts.cut(other.name, "n2")
+
+        self.survives(cluster, "n2", deafen, cluster.hosts.heal)
+
+    def test_a_node_that_is_killed_and_started_again(self):
+        cluster = self.cluster()
+        self.survives(cluster, "n3", cluster["n3"].kill, cluster["n3"].start)
+
+    def test_without_any_group_requests_are_told_when_to_come_back(self):
+        cluster = self.cluster(groups=1)
+        (home,) = [n for n in cluster.nodes.values() if n.actor(f"{n.name}/shard/oracle.0.0")]
+        asker = cluster.others(home.name)[0]
+        home.kill()
+        within(DEAD_S, "no group is left", lambda: self.groups_ready(asker) == 0)
+        refused = asker.complete("too early", 4)
+        self.assertEqual(refused.status, 503)
+        self.assertGreater(int(refused.headers["retry-after"]), 0)
+        home.start()
+        within(HEARD_AGAIN_S, "the group is back", lambda: self.groups_ready(asker) == 1)
+        self.assertEqual(asker.complete("in time", 8).text(), expected("in time", 8)[0])
 
 
 if __name__ == "__main__":
