@@ -80,9 +80,9 @@ template <PackKind kKind>
 /// What a row's sum starts with: it takes back what unpack() added to each weight (w4: q is q - 8
 /// plus 8).
 template <PackKind kKind>
-[[gnu::always_inline]] inline __m512i start_of(const int32_t* start) {
+[[gnu::always_inline]] inline __m512i start_of(const int32_t* starts, int64_t row) {
   if constexpr (kKind == PackKind::w4 || kKind == PackKind::w8)
-    return _mm512_set1_epi32(*start);
+    return _mm512_set1_epi32(starts[row]);
   else
     return _mm512_setzero_si512();
 }
@@ -127,7 +127,7 @@ void bytes_panel(const unsigned char* group, int32_t groups, Rows x, float* out,
         each<kSize>([&](auto r) __attribute__((always_inline)) {
           const int8_t* q = x.q + kGroup * (kFrom + r.value) + 4 * j.value;
           sum[r.value] = _mm512_dpbusd_epi32(
-              j.value == 0 ? start_of<kKind>(x.start + at + kFrom + r.value) : sum[r.value],
+              j.value == 0 ? start_of<kKind>(x.start, at + kFrom + r.value) : sum[r.value],
               w.k[j.value], four(q));
         });
       });
