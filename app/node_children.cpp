@@ -122,7 +122,7 @@ void NodeChildren::read_output(const std::string& node, Child& child, std::vecto
   char bytes[4096];
   for (;;) {
     const ssize_t got = ::read(child.output, bytes, sizeof bytes);
-    if (got < 0) return;  // EAGAIN: nothing more for now
+    if (got < 0) return;  // EAGAIN: poll tells when there is more
     if (got == 0) {
       ::close(child.output);
       child.output = -1;

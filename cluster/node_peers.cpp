@@ -241,15 +241,6 @@ std::vector<NodePeers::Contact> NodePeers::joined() const {
   return all;
 }
 
-std::optional<PeerLinkId> NodePeers::link_to(const std::string& node,
-                                             Incarnation incarnation) const {
-  auto found = peers_.find(node);
-  if (found == peers_.end() || found->second.state != State::joined ||
-      found->second.incarnation != incarnation)
-    return std::nullopt;
-  return found->second.link;
-}
-
 std::string NodePeers::why_not_in(const Peer& peer) const {
   return fmt::format("node {} is not in the cluster: {}", peer.spec.node, peer.why);
 }

@@ -153,8 +153,6 @@ class NodePeers {
     PeerLinkId link;
   };
   std::vector<Contact> joined() const;
-  /// nullopt: not linked, or another incarnation is.
-  std::optional<PeerLinkId> link_to(const std::string& node, Incarnation incarnation) const;
   /// All groups of the other nodes as routers of this one should know them.
   std::vector<GroupEndpoint> endpoints() const;
   std::vector<PeerView> views() const;

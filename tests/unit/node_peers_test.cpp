@@ -39,6 +39,12 @@ struct Rig {
     machine.step(now, input, effects);
     machine.check();
   }
+  /// nullopt: not joined, or another incarnation is.
+  std::optional<PeerLinkId> link_to(const std::string& node, Incarnation incarnation) const {
+    for (const NodePeers::Contact& peer : machine.joined())
+      if (peer.node == node && peer.incarnation == incarnation) return peer.link;
+    return std::nullopt;
+  }
   void wait(Duration d) {
     now += d;
     step(peer_in::Tick{});
@@ -104,8 +110,8 @@ TEST_CASE("node peers: who dials greets first, joins with the answering Hello an
   CHECK(rig.sent<Hello>(5).empty());
   REQUIRE(rig.all<peer_out::Watch>().size() == 1);
   CHECK(rig.all<peer_out::Watch>()[0].incarnation == Incarnation(30));
-  CHECK(rig.machine.link_to("n3", Incarnation(30)) == PeerLinkId(5));
-  CHECK_FALSE(rig.machine.link_to("n3", Incarnation(31)));
+  CHECK(rig.link_to("n3", Incarnation(30)) == PeerLinkId(5));
+  CHECK_FALSE(rig.link_to("n3", Incarnation(31)));
 }
 
 TEST_CASE("node peers: who is dialled accepts, and greets back") {
@@ -254,10 +260,10 @@ TEST_CASE("node peers: while a process of a node is linked, another of its name 
   rig.from("n1", 11, 5, hello_of("n1", 11));
   CHECK(rig.sent<HelloReply>(5).at(0).reason ==
         "another process of node n1 is in: end one of them");
-  CHECK(rig.machine.link_to("n1", Incarnation(10)) == PeerLinkId(4));
+  CHECK(rig.link_to("n1", Incarnation(10)) == PeerLinkId(4));
   rig.step(peer_in::Lost{"n1", PeerLinkId(4)});
   rig.from("n1", 11, 6, hello_of("n1", 11));
-  CHECK(rig.machine.link_to("n1", Incarnation(11)) == PeerLinkId(6));
+  CHECK(rig.link_to("n1", Incarnation(11)) == PeerLinkId(6));
 }
 
 TEST_CASE(
