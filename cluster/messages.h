@@ -14,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "cluster/rank_messages.h"
 #include "config/ids.h"
 #include "config/result.h"
 #include "config/time.h"
@@ -252,30 +253,6 @@ struct RoutingTable {
   bool operator==(const RoutingTable&) const = default;
 };
 
-/// Load this rank. The process was started for exactly one rank.
-struct LoadOrder {
-  GroupId group;
-  Generation generation;
-  int32_t rank = 0;
-  std::string model, source, backend;
-  int32_t tensor_parallel = 1, pipeline_parallel = 1;
-  int32_t threads = 1, context = 0, kv_blocks = 0, max_rows = 0, max_slots = 0;
-  int64_t kv_memory = 0;  ///< bytes; 0: automatic
-  std::string isa;        ///< as Budget::isa
-  KvType kv_type = KvType::f16;
-  int64_t queue_max = 0;   ///< sequences the batcher lets wait
-  Duration oracle_step{};  ///< oracle backend only: modelled time of a step
-  double timing_scale = 1;
-  bool operator==(const LoadOrder&) const = default;
-};
-
-/// End the generation: collectives abort, the lane is told, nothing of it is sent any more.
-struct AbortOrder {
-  GroupId group;
-  Generation generation;
-  bool operator==(const AbortOrder&) const = default;
-};
-
 /// Finish what runs, take nothing new.
 struct DrainOrder {
   Duration within{};
@@ -284,27 +261,6 @@ struct DrainOrder {
 
 // -- children -> node
 // ----------------------------------------------------------------------------------------------
-
-struct LoadReport {
-  GroupId group;
-  Generation generation;
-  int32_t rank = 0;
-  bool ok = false;
-  Error error;  ///< if not ok
-  Digest weights_id{}, numerics_id{};
-  int32_t context = 0;
-  int32_t kv_blocks = 0;
-  std::string describe;
-  bool operator==(const LoadReport&) const = default;
-};
-
-/// A step of the generation failed or missed its deadline: the generation is dead.
-struct StepFault {
-  GroupId group;
-  Generation generation;
-  Error error;
-  bool operator==(const StepFault&) const = default;
-};
 
 /// Nothing runs any more; the child may be ended.
 struct Drained {
@@ -437,7 +393,8 @@ using Message =
     std::variant<Hello, HelloReply, Enqueue, Cancel, TokenBatch, Refused, GroupStatus,
                  BundleRequest, BundleChunk, RoutingTable, LoadOrder, AbortOrder, DrainOrder,
                  LoadReport, StepFault, Drained, ProcessReport, JournalAppend, JournalAck,
-                 JournalRead, JournalEntry, PrefixReport, PrefixRequest, NodeReport, CutOrder>;
+                 JournalRead, JournalEntry, PrefixReport, PrefixRequest, NodeReport, CutOrder,
+                 RankListening, RankJoin, RanksOrder, RanksReport>;
 
 }  // namespace troupe
 

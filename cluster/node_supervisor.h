@@ -36,7 +36,15 @@ struct ChildSpec {
 struct HeadedGroup {
   LoadOrder order;  ///< generation and rank are filled in
   int32_t ranks = 1;
-  std::string socket;  ///< where rank 0 listens
+  std::string socket;              ///< where rank 0 listens
+  std::vector<std::string> nodes;  ///< by rank; empty: all here. Rank 0's is this one.
+};
+
+/// Ranks that this node runs of a group which another one heads.
+struct LentRanks {
+  GroupId group;
+  std::string model, head;  ///< the head's node
+  int32_t threads = 1;      ///< of each rank here
 };
 
 struct NodeSupervisorConfig {
@@ -48,6 +56,8 @@ struct NodeSupervisorConfig {
   std::vector<HeadedGroup> groups;
   Limits limits;
   std::vector<PeerSpec> peers;  ///< the other nodes, in the order of the config
+  std::vector<LentRanks> lent;
+  Digest rank_secret{};  ///< of this incarnation: keys of generations over several hosts come of it
 };
 
 namespace node_in {

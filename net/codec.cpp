@@ -45,6 +45,10 @@ TROUPE_KIND(PrefixReport, 30);
 TROUPE_KIND(PrefixRequest, 31);
 TROUPE_KIND(NodeReport, 40);
 TROUPE_KIND(CutOrder, 41);
+TROUPE_KIND(RankListening, 42);
+TROUPE_KIND(RankJoin, 43);
+TROUPE_KIND(RanksOrder, 44);
+TROUPE_KIND(RanksReport, 45);
 #undef TROUPE_KIND
 
 template <class Plain>

@@ -35,20 +35,30 @@ void put(wire::GroupEndpoint* to, const GroupEndpoint& from);
 GroupEndpoint take(const wire::GroupEndpoint& from);
 void put(wire::RoutingTable* to, const RoutingTable& from);
 RoutingTable take(const wire::RoutingTable& from);
-void put(wire::LoadOrder* to, const LoadOrder& from);
-LoadOrder take(const wire::LoadOrder& from);
-void put(wire::AbortOrder* to, const AbortOrder& from);
-AbortOrder take(const wire::AbortOrder& from);
 void put(wire::DrainOrder* to, const DrainOrder& from);
 DrainOrder take(const wire::DrainOrder& from);
-void put(wire::LoadReport* to, const LoadReport& from);
-LoadReport take(const wire::LoadReport& from);
-void put(wire::StepFault* to, const StepFault& from);
-StepFault take(const wire::StepFault& from);
 void put(wire::Drained* to, const Drained& from);
 Drained take(const wire::Drained& from);
 void put(wire::ProcessReport* to, const ProcessReport& from);
 ProcessReport take(const wire::ProcessReport& from);
+
+// -- about the ranks of a group: codec_ranks.cpp
+void put(wire::LoadOrder* to, const LoadOrder& from);
+LoadOrder take(const wire::LoadOrder& from);
+void put(wire::RankJoin* to, const RankJoin& from);
+RankJoin take(const wire::RankJoin& from);
+void put(wire::AbortOrder* to, const AbortOrder& from);
+AbortOrder take(const wire::AbortOrder& from);
+void put(wire::RankListening* to, const RankListening& from);
+RankListening take(const wire::RankListening& from);
+void put(wire::LoadReport* to, const LoadReport& from);
+LoadReport take(const wire::LoadReport& from);
+void put(wire::StepFault* to, const StepFault& from);
+StepFault take(const wire::StepFault& from);
+void put(wire::RanksOrder* to, const RanksOrder& from);
+RanksOrder take(const wire::RanksOrder& from);
+void put(wire::RanksReport* to, const RanksReport& from);
+RanksReport take(const wire::RanksReport& from);
 
 // -- between nodes, and from a node to its link: codec_nodes.cpp
 void put(wire::NodeReport* to, const NodeReport& from);
