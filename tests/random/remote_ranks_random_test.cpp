@@ -2,6 +2,7 @@
 // processes and nodes that die: one generation serves in the end, and no process is told twice.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <optional>
@@ -47,13 +48,14 @@ class World {
       now_ += 1ms;
     }
   }
-  /// Until nothing is on its way any more.
+  /// Until all serve, and a second longer: it must stay so.
   void settle() {
     for (auto& [rank, p] : processes_)
       if (p.suspect) suspect(rank);
-    for (int i = 0; i < 4000; ++i) {
+    for (int i = 0, more = 200; i < 4000 && more > 0; ++i) {
       turn();
       now_ += 5ms;
+      if (serving()) --more;
     }
   }
   void check_serving() {
@@ -65,6 +67,11 @@ class World {
   }
 
  private:
+  bool serving() const {
+    return name_of(group_->state()) == "ready" && to_node_.empty() && to_head_.empty() &&
+           std::ranges::all_of(processes_, [](const auto& entry) { return entry.second.loaded; });
+  }
+
   struct Process {
     uint64_t id = 0;  ///< 0: none; spawned again when `spawn_at` comes
     Generation generation;
