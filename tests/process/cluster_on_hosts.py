@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from processes import Identity, descendants, poll
 from up_under_test import make_certificates
 
 CONTROL_PORT, HTTP_PORT = 7400, 8080
+DRAINED_S = 30  # a node without requests
 
 
 class HostNode:
@@ -37,6 +39,12 @@ class HostNode:
         self._cluster.notice()
         self.process.kill()
         self.process.wait()
+
+    def drain(self) -> int:
+        """Its exit code."""
+        self._cluster.notice()
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DRAINED_S)
 
     def admin(self, path: str) -> talk.Answer:
         endpoint = json.loads((self.state / "endpoint.json").read_text())
@@ -98,13 +106,15 @@ class HostNode:
 class ClusterOnHosts:
     """Use as a context manager: entered once every node is ready. A node a host, a router each."""
 
-    def __init__(self, names: list[str], models: str = "", more: str = ""):
+    def __init__(self, names: list[str], models: str = "", more: str = "", devices: dict[str, int] | None = None):
+        """`devices`: slots for ranks, of nodes that have more than one."""
         self.folder = short_folder()
         self._known: set[Identity] = set()
         self.nodes: dict[str, HostNode] = {}
         self.hosts = Hosts(names)
         try:
-            nodes = "".join(f"  - {{name: {n}, host: {a}, control_port: {CONTROL_PORT}}}\n"
+            slots = {n: ", ".join(f"cpu:{i}" for i in range((devices or {}).get(n, 1))) for n in names}
+            nodes = "".join(f"  - {{name: {n}, host: {a}, control_port: {CONTROL_PORT}, devices: [{slots[n]}]}}\n"
                             for n, a in self.hosts.addresses.items())
             routers = "".join(f"  - {{node: {n}, http: 127.0.0.1:{HTTP_PORT + i}}}\n" for i, n in enumerate(names))
             models = models or f"{{name: oracle, backend: oracle, groups: {len(names)}}}"  # one a node
