@@ -2,13 +2,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/close_range.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +14,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "actors/become_image.h"
 #include "actors/clock.h"
 #include "actors/exit_status.h"
 #include "config/check.h"
@@ -27,32 +25,6 @@ namespace troupe {
 namespace {
 
 constexpr int kLifelineFd = 3;  ///< where the child finds its end
-
-int open_pidfd(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
-
-/// Between fork and exec: async-signal-safe calls only. Never returns.
-[[noreturn]] void become_child(int image, int lifeline, pid_t parent, char* const argv[],
-                               char* const envp[]) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(71);  // the parent died before prctl took effect
-  // A group of its own: a Ctrl-C in the terminal reaches the node only, which then drains.
-  ::setpgid(0, 0);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::signal(SIGINT, SIG_IGN);
-  ::signal(SIGTERM, SIG_IGN);
-  if (int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC); null > 0) ::dup2(null, 0);
-  if (image == kLifelineFd) image = ::fcntl(image, F_DUPFD_CLOEXEC, kLifelineFd + 1);
-  if (lifeline == kLifelineFd)
-    ::fcntl(kLifelineFd, F_SETFD, 0);
-  else
-    ::dup2(lifeline, kLifelineFd);
-  // Everything above stderr and the lifeline closes at exec; the image must stay open until then.
-  ::close_range(kLifelineFd + 1, ~0u, CLOSE_RANGE_CLOEXEC);
-  ::fexecve(image, argv, envp);
-  ::_exit(72);
-}
 
 }  // namespace
 
@@ -177,7 +149,16 @@ void Spawner::start(const SpawnCommand& command) {
   char* argv[] = {program.data(), verb.data(), name.data(), nullptr};
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
-  if (pid == 0) become_child(image_, lifeline->child_end, parent, argv, environ);
+  if (pid == 0) {
+    // It ends when its node says so: a SIGTERM to all processes drains the node first.
+    ::signal(SIGINT, SIG_IGN);
+    ::signal(SIGTERM, SIG_IGN);
+    become_image({.image = image_,
+                  .parent = parent,
+                  .argv = argv,
+                  .descriptor = lifeline->child_end,
+                  .number = kLifelineFd});
+  }
   ::close(lifeline->child_end);
   if (pid < 0) {
     ::close(lifeline->node_end);

@@ -2,11 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/close_range.h>
 #include <poll.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,32 +12,13 @@
 #include <csignal>
 #include <cstring>
 
+#include "actors/become_image.h"
 #include "actors/clock.h"
 #include "actors/exit_status.h"
 #include "config/check.h"
 #include "config/limits.h"
 
 namespace troupe {
-
-namespace {
-
-/// Between fork and exec: async-signal-safe calls only. Never returns.
-[[noreturn]] void become_node(int image, int output, pid_t parent, char* const argv[]) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(71);  // the parent died before prctl took effect
-  ::setpgid(0, 0);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  if (int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC); null > 0) ::dup2(null, 0);
-  ::dup2(output, STDOUT_FILENO);
-  // Everything above stderr closes at exec; the image must stay open until then.
-  ::close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
-  ::fexecve(image, argv, environ);
-  ::_exit(72);
-}
-
-}  // namespace
 
 NodeChildren::NodeChildren(std::vector<std::string> flags) : flags_(std::move(flags)) {
   image_ = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -71,7 +50,13 @@ Result<int64_t> NodeChildren::start(const std::string& node, Incarnation incarna
   argv.push_back(nullptr);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
-  if (pid == 0) become_node(image_, output[1], parent, argv.data());
+  if (pid == 0) {
+    become_image({.image = image_,
+                  .parent = parent,
+                  .argv = argv.data(),
+                  .descriptor = output[1],
+                  .number = STDOUT_FILENO});
+  }
   const int error = errno;
   ::close(output[1]);
   if (pid < 0) {
@@ -79,7 +64,7 @@ Result<int64_t> NodeChildren::start(const std::string& node, Incarnation incarna
     return fail(ErrorCode::internal, fmt::format("fork failed: {}", std::strerror(error)));
   }
   ::fcntl(output[0], F_SETFL, O_NONBLOCK);
-  const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  const int pidfd = open_pidfd(pid);
   TROUPE_CHECK(pidfd >= 0, errno);
   children_.emplace(node, Child{incarnation, pid, pidfd, output[0], {}});
   return pid;

@@ -24,9 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "process"))
 
 import talk  # noqa: E402
-from cluster_under_test import BINARY, MODEL, Cluster  # noqa: E402
+from cluster_under_test import Cluster  # noqa: E402
 from process_case import long_prompt  # noqa: E402
 from processes import cpu_seconds, poll, pss_bytes  # noqa: E402
+from started import BINARY, MODEL  # noqa: E402
 
 HTTP_LOAD = os.environ.get("TROUPE_HTTP_LOAD") or str(ROOT / "build" / "release" / "http_load")
 GREEDY = json.loads((ROOT / "tests" / "golden" / "smollm2" / "greedy.json").read_text())

@@ -8,9 +8,10 @@ import ssl
 import subprocess
 import sys
 
-from cluster_under_test import Cluster, short_folder
+from cluster_under_test import Cluster
 from process_case import ProcessCase, expected, run_tests
 from processes import poll
+from started import short_folder
 
 KEYS = {"alice": "a" * 64, "bob": "b" * 64}
 

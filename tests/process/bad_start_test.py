@@ -7,11 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from cluster_under_test import BINARY, MODEL, Cluster, short_folder
+from cluster_under_test import Cluster
 from process_case import ProcessCase, run_tests
 from processes import poll, session_members
+from started import BINARY, MODEL, short_folder
 
 REFUSED_S = 10
 CONFIG = """cluster: demo

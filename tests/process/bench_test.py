@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 
-from cluster_under_test import BINARY, MODEL, short_folder
 from process_case import ProcessCase, run_tests
+from started import BINARY, MODEL, short_folder
 
 BENCH_S = 120
 STEP_MS = 5

@@ -1,51 +1,14 @@
-"""A real one-node cluster for one test: starts `troupe serve`, knows its processes, and leaves none behind.
+"""A real one-node cluster for one test: starts `troupe serve`, knows its processes, and leaves none behind."""
 
-The binary is the environment's TROUPE_BINARY, else build/release/troupe.
-"""
-
-import ctypes
-import json
 import os
-import selectors
 import shutil
 import signal
-import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 import talk
-from processes import Identity, descendants, poll
-
-ROOT = Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("TROUPE_BINARY") or str(ROOT / "build" / "release" / "troupe")
-MODEL = str(Path(os.environ.get("TROUPE_DEPS") or ROOT / ".deps") / "models" / "smollm2.gguf")
-READY_S = 60
-GONE_S = 5  # five times what is promised of a killed node's children
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _die_with_the_test() -> None:
-    """A test that is killed for its time-out takes its cluster along."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def short_folder() -> Path:
-    """Socket paths are limited, so not below a long build path."""
-    return Path(tempfile.mkdtemp(prefix="troupe-", dir="/tmp"))
-
-
-def read_line(pipe, seconds: float) -> str:
-    line, end = b"", time.monotonic() + seconds
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while not line.endswith(b"\n") and selector.select(max(0, end - time.monotonic())):
-            got = os.read(pipe.fileno(), 1)
-            if not got:
-                break
-            line += got
-    return line.decode()
+from node_state import NodeState, host_and_port, metric_sum
+from processes import Identity, poll
+from started import BINARY, READY_S, Family, read_line, short_folder, start
 
 
 class Cluster:
@@ -59,18 +22,17 @@ class Cluster:
         source = [model, "--name", "smollm2"] if model else ["--backend", "oracle"]
         self.model = "smollm2" if model else "oracle"
         command = [*under, BINARY, "serve", *source, "--port", "0", "--state", str(self.state), *arguments]
-        self._known: set[Identity] = set()
+        self._family = Family()
+        self.n1 = NodeState(self.state / "n1")
         started = time.monotonic()
-        self.node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log,
-                                     start_new_session=True, preexec_fn=_die_with_the_test)
+        self.node = start(command, self._log)
         try:
             line = read_line(self.node.stdout, ready_s)
             self.ready_after = time.monotonic() - started
             if not line.startswith("ready http"):
                 raise AssertionError(f"{' '.join(command)} printed {line!r} instead of a ready line")
             self.url = line.split()[1]
-            host, _, port = self.url.partition("://")[2].rpartition(":")
-            self.address = (host, int(port))
+            self.address = host_and_port(self.url)
             self.notice()
         except BaseException:
             self.close(failed=True)
@@ -86,11 +48,11 @@ class Cluster:
 
     def notice(self) -> None:
         """Remembers every process there is now, to look for it at the end."""
-        self._known.update(descendants(self.node.pid))
+        self._family.notice(self.node)
 
     def processes(self) -> list[Identity]:
         self.notice()
-        return [i for i in self._known if i.alive()]
+        return self._family.alive()
 
     def pids(self) -> list[int]:
         """Of the node and its children."""
@@ -99,15 +61,12 @@ class Cluster:
     def tree(self) -> dict:
         """/admin/tree, by the token and port in endpoint.json."""
         self.notice()
-        endpoint = self.endpoint()
-        host, _, port = endpoint["admin"].removeprefix("http://").rpartition(":")
-        token = Path(endpoint["token_path"]).read_text().strip()
-        answer = talk.ask((host, int(port)), "GET", "/admin/tree", headers={"Authorization": f"Bearer {token}"})
+        answer = self.n1.admin("/admin/tree")
         assert answer.status == 200, answer
         return answer.json()
 
     def endpoint(self) -> dict:
-        return json.loads((self.state / "n1" / "endpoint.json").read_text())
+        return self.n1.endpoint()
 
     def actors(self, role: str) -> list[dict]:
         return [a for n in self.tree()["nodes"] for a in n["actors"] if a["role"] == role]
@@ -120,13 +79,13 @@ class Cluster:
     def kill(self, role: str, how: int = signal.SIGKILL) -> dict:
         """Sends the signal to the process of that role; gives its row from before."""
         row = self.actor(role)
-        assert row["pid"] in {i.pid for i in self._known}, f"{row} is no process of this cluster"
+        assert row["pid"] in self._family.pids(), f"{row} is no process of this cluster"
         os.kill(row["pid"], how)
         return row
 
     def kill_row(self, row: dict, how: int = signal.SIGKILL) -> None:
         """Sends the signal to the process of a row that actors() gave."""
-        assert row["pid"] in {i.pid for i in self._known}, f"{row} is no process of this cluster"
+        assert row["pid"] in self._family.pids(), f"{row} is no process of this cluster"
         os.kill(row["pid"], how)
 
     def successor(self, role: str, of: dict) -> dict | None:
@@ -153,11 +112,8 @@ class Cluster:
         return {"model": self.model, "prompt": prompt, "max_tokens": count, "temperature": 1} | options
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a series over those of its labels that are not given, from /metrics."""
-        values = [line.rpartition(" ")[2] for line in self.get("/metrics?compat=none").body.decode().splitlines()
-                  if line.startswith((name + " ", name + "{")) and all(f'{k}="{v}"' in line for k, v in labels.items())]
-        assert values, f"no metric {name} {labels or ''}"
-        return sum(map(float, values))
+        """Of the router: the sum of a series over those of its labels that are not given."""
+        return metric_sum(self.get("/metrics?compat=none"), name, **labels)
 
     def wait_ready(self) -> None:
         poll("readyz", READY_S, lambda: self.get("/readyz").status == 200)
@@ -179,21 +135,14 @@ class Cluster:
 
     def close(self, failed: bool = False) -> None:
         """Ends the node whatever it does. A child that outlives it for GONE_S is a failure of the test."""
-        if self.node.poll() is None:
-            self.notice()
-            self.node.kill()
+        self.notice()
+        self.node.kill()
         self.node.wait()
         self.node.stdout.close()
-        try:
-            poll("children of a node that ended are gone", GONE_S, lambda: not any(i.alive() for i in self._known))
-        except AssertionError:
-            left = [i for i in self._known if i.alive()]
-            for child in left:
-                os.kill(child.pid, signal.SIGKILL)
-            if not failed:
-                raise AssertionError(f"processes outlived their node: {left}") from None
-        finally:
-            if failed:
-                print("the node's log:", self.log()[-8000:], sep="\n", flush=True)
-            self._log.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+        left = self._family.outlived()
+        if failed:
+            print("the node's log:", self.log()[-8000:], sep="\n", flush=True)
+        self._log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if left and not failed:
+            raise AssertionError(f"processes outlived their node: {left}")

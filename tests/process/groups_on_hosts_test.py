@@ -4,10 +4,11 @@ that are killed or can't be heard."""
 import sys
 
 from cluster_on_hosts import ClusterOnHosts, HostNode
-from cluster_under_test import MODEL, Cluster
+from cluster_under_test import Cluster
 from hosts import why_not
 from process_case import ProcessCase, expected, long_prompt, run_tests
 from processes import poll, report, within
+from started import MODEL
 
 NAMES = ["n1", "n2", "n3"]
 PROMPT = "Four score and seven years ago our fathers brought"

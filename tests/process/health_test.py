@@ -9,9 +9,10 @@ import sys
 import unittest
 
 import talk
-from cluster_under_test import BINARY, Cluster
+from cluster_under_test import Cluster
 from process_case import ProcessCase, run_tests
 from processes import poll, tcp_listeners
+from started import BINARY
 
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
 STATES = {"starting", "ready", "draining", "suspect", "fenced", "failed", "stopped"}

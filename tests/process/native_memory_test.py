@@ -5,9 +5,10 @@ import re
 import sys
 
 import talk
-from cluster_under_test import MODEL, Cluster
+from cluster_under_test import Cluster
 from process_case import ProcessCase, run_tests
 from processes import memory_mib, poll
+from started import MODEL
 
 STREAMS, PROMPT, ANSWER = 16, 512, 64
 PROMISED_MIB = 96  # beside weights and KV

@@ -6,9 +6,10 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from cluster_under_test import MODEL, Cluster
+from cluster_under_test import Cluster
 from process_case import ProcessCase, run_tests
 from processes import poll
+from started import MODEL
 
 READY_S = 180
 ANSWER_S = 300

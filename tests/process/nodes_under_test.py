@@ -1,68 +1,46 @@
 """Several nodes of one cluster on this host, each a real `troupe node` with a state folder of its own, over their links."""
 
-import json
 import shutil
-import signal
-import socket
-import subprocess
 from pathlib import Path
 
 import talk
-from cluster_under_test import BINARY, GONE_S, _die_with_the_test, short_folder
-from processes import Identity, descendants, poll
+from cluster_files import make_certificates, on_this_host, write_config
+from node_state import NodeState
+from processes import poll
+from started import BINARY, Family, short_folder, start, troupe
 
 FORMED_S = 3
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-class Node:
+class Node(NodeState):
     def __init__(self, folder: Path, name: str):
-        self.name, self.state = name, folder / "state" / name
+        super().__init__(folder / "state" / name)
         self._log = open(folder / f"log-{name}", "ab")
         (self.state / "endpoint.json").unlink(missing_ok=True)  # of a former life
         command = [BINARY, "node", "--config", str(folder / "cluster.yaml"), "--name", name, "--state", str(folder / "state")]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
-                                        start_new_session=True, preexec_fn=_die_with_the_test)
-        self._known: set[Identity] = set()
+        self.process = start(command, self._log, self._log)
+        self._family = Family()
 
     def endpoint(self) -> dict:
-        path = self.state / "endpoint.json"
-        poll(f"{self.name} has started", 10, path.exists)
-        return json.loads(path.read_text())
-
-    def address(self) -> tuple[str, int]:
-        """Of its router."""
-        host, _, port = self.endpoint()["http"][0].partition("://")[2].rpartition(":")
-        return host, int(port)
+        poll(f"{self.name} has started", 10, (self.state / "endpoint.json").exists)
+        return super().endpoint()
 
     def nodes(self) -> dict[str, dict]:
-        """What /admin/tree of this node says of every node."""
-        self._known.update(descendants(self.process.pid))
-        endpoint = self.endpoint()
-        host, _, port = endpoint["admin"].removeprefix("http://").rpartition(":")
-        token = Path(endpoint["token_path"]).read_text().strip()
-        answer = talk.ask((host, int(port)), "GET", "/admin/tree", headers={"Authorization": f"Bearer {token}"})
-        assert answer.status == 200, answer
-        return {n["name"]: n for n in answer.json()["nodes"]}
-
-    def actors(self) -> dict[str, dict]:
-        return {a["id"]: a for a in self.nodes()[self.name]["actors"]}
+        self._family.notice(self.process)
+        return super().nodes()
 
     def kill(self) -> None:
         """kill -9 of the node process: its children go with it."""
-        self._known.update(descendants(self.process.pid))
-        self.process.send_signal(signal.SIGKILL)
+        self._family.notice(self.process)
+        self.process.kill()
         self.process.wait()
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.kill()
-        poll("children of a killed node are gone", GONE_S, lambda: not any(c.alive() for c in self._known))
         self._log.close()
+        if left := self._family.outlived():
+            raise AssertionError(f"processes outlived their node: {left}")
 
 
 class Nodes:
@@ -73,18 +51,12 @@ class Nodes:
     def __init__(self):
         self.folder = short_folder()
         self.running: dict[str, Node] = {}
-        nodes = "".join(f"  - {{name: {n}, host: 127.0.0.1, control_port: {free_port()}}}\n" for n in self.names)
-        (self.folder / "cluster.yaml").write_text(
-            f"cluster: demo\nnodes:\n{nodes}"
-            "routers: [{node: n3, http: 127.0.0.1:0}, {node: n1, http: 127.0.0.2:0}]\n"
-            "models: [{name: oracle, backend: oracle, groups: 2, oracle_step: 5ms}]\n"
-            "security: {certs: certs}\n")
-        self.troupe("certs", "init", "--dir", str(self.folder / "certs"))
-        for name in self.names:
-            self.troupe("certs", "issue", name, "--dir", str(self.folder / "certs"))
+        write_config(self.folder, on_this_host(list(self.names)), {"n3": "127.0.0.1:0", "n1": "127.0.0.2:0"},
+                     "{name: oracle, backend: oracle, groups: 2, oracle_step: 5ms}")
+        make_certificates(self.folder, list(self.names))
 
     def troupe(self, *arguments: str) -> str:
-        done = subprocess.run([BINARY, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+        done = troupe(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -7,20 +7,14 @@ import subprocess
 import sys
 
 import talk
-from cluster_under_test import BINARY, Cluster
+from cluster_under_test import Cluster
 from process_case import ProcessCase, expected, long_prompt, run_tests
 from processes import poll
+from started import BINARY
 
 CANARY = "xyzzyplugh"
 LOG_LINE_BYTES_MAX = 4096
 LOG_KEYS = {"time_ms", "level", "process", "event"}
-
-
-def admin_get(cluster: Cluster, path: str) -> talk.Answer:
-    endpoint = cluster.endpoint()
-    host, _, port = endpoint["admin"].removeprefix("http://").rpartition(":")
-    token = open(endpoint["token_path"]).read().strip()
-    return talk.ask((host, int(port)), "GET", path, headers={"Authorization": f"Bearer {token}"})
 
 
 def series(text: str) -> set[str]:
@@ -79,7 +73,7 @@ class Observability(ProcessCase):
         own = self.cluster.get("/metrics?compat=none")
         self.assertEqual(own.status, 200)
         self.assertEqual(self.promtool(own.body), "")
-        self.assertEqual(self.promtool(admin_get(self.cluster, "/metrics").body), "")
+        self.assertEqual(self.promtool(self.cluster.n1.admin("/metrics").body), "")
 
     def test_aliases_are_there_unless_refused_and_no_series_is_on_both_ports(self):
         with_aliases, own = (series(self.cluster.get(p).body.decode()) for p in ("/metrics", "/metrics?compat=none"))
@@ -87,7 +81,7 @@ class Observability(ProcessCase):
         self.assertLessEqual({"vllm:num_requests_waiting", "vllm:num_requests_running", "vllm:kv_cache_usage_perc"},
                              with_aliases)
         self.assertEqual({name for name in with_aliases if not name.startswith("vllm:")}, own)
-        self.assertEqual(own & series(admin_get(self.cluster, "/metrics").body.decode()), set())
+        self.assertEqual(own & series(self.cluster.n1.admin("/metrics").body.decode()), set())
 
     def test_counters_count(self):
         def totals():
@@ -102,7 +96,7 @@ class Observability(ProcessCase):
         self.assertEqual(counted, [3 * usages[0]["prompt_tokens"], 90, 3])
 
     def test_restarts_are_counted(self):
-        text = admin_get(self.cluster, "/metrics").body.decode()
+        text = self.cluster.n1.admin("/metrics").body.decode()
         self.assertRegex(text, r'troupe_actor_restarts_total\{actor="n1/shard/oracle\.0\.0",role="shard"\} [1-9]')
 
     def test_no_text_of_users_or_models_is_repeated_anywhere(self):
@@ -110,7 +104,7 @@ class Observability(ProcessCase):
         self.assertEqual([e.status for e in errors], [400] * len(errors))
         shown = subprocess.run([BINARY, "status", "--state", str(self.cluster.state)], capture_output=True, text=True)
         places = {"log": self.cluster.log(), "metrics": self.cluster.get("/metrics").body.decode(),
-                  "admin metrics": admin_get(self.cluster, "/metrics").body.decode(),
+                  "admin metrics": self.cluster.n1.admin("/metrics").body.decode(),
                   "tree": json.dumps(self.cluster.tree()), "status": shown.stdout + shown.stderr,
                   "errors": " ".join(e.body.decode() for e in errors)}
         for place, text in places.items():

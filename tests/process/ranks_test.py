@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 
-from cluster_under_test import BINARY, MODEL, Cluster, short_folder
+from cluster_under_test import Cluster
 from process_case import ProcessCase, expected, long_prompt, run_tests
 from processes import poll, report
+from started import BINARY, MODEL, short_folder
 
 TIMING_SCALE = 2  # up to four processes share the test machine's two cores
 BEATS_DEAD_S = 1.5 * TIMING_SCALE

@@ -4,9 +4,10 @@ import json
 import signal
 import sys
 
-from cluster_under_test import MODEL, ROOT, Cluster
+from cluster_under_test import Cluster
 from process_case import ProcessCase, run_tests
 from processes import poll, report
+from started import MODEL, ROOT
 
 GREEDY = json.loads((ROOT / "tests" / "golden" / "smollm2" / "greedy.json").read_text())
 READY_S = 4  # warm, on a quiet machine

@@ -9,9 +9,10 @@ import sys
 import time
 
 import talk
-from cluster_under_test import Cluster, short_folder
+from cluster_under_test import Cluster
 from process_case import ProcessCase, expected, long_prompt, run_tests
 from processes import poll
+from started import short_folder
 from up_under_test import Up
 
 TIMEOUT_S = 0.05  # what a lookup may cost (kRedisTimeout)

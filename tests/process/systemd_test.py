@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 
-from cluster_under_test import BINARY, MODEL, ROOT, Cluster, short_folder
+from cluster_under_test import Cluster
 from process_case import ProcessCase, run_tests
 from processes import poll
+from started import BINARY, MODEL, ROOT, short_folder
 
 FOLDER = ROOT / "deploy" / "systemd"
 UNIT = FOLDER / "troupe-node@.service"

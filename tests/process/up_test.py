@@ -9,10 +9,11 @@ import sys
 import time
 
 import talk
-from cluster_under_test import BINARY, read_line, short_folder
+from cluster_files import make_certificates
 from process_case import ProcessCase, expected, run_tests
 from processes import poll, report, session_members, within
-from up_under_test import Up, make_certificates, troupe, write_config
+from started import BINARY, read_line, short_folder, troupe
+from up_under_test import Up, write_up_config
 
 NAMES = ["n1", "n2", "n3"]
 FORMS_S = 3
@@ -98,7 +99,7 @@ class UpRefuses(ProcessCase):
     def setUp(self):
         self.folder = short_folder()
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.config = write_config(self.folder, NAMES, "{name: oracle, backend: oracle}")
+        self.config = write_up_config(self.folder, NAMES, "{name: oracle, backend: oracle}")
 
     def up(self, *arguments: str) -> subprocess.Popen:
         return subprocess.Popen([BINARY, "up", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -7,7 +7,7 @@
 #include <memory>
 #include <set>
 
-#include "tests/sim/run.h"
+#include "tests/sim/caught.h"
 
 using namespace troupe;
 using sim::Tamper;
@@ -117,37 +117,27 @@ struct MergesAccepted final : Tamper {
   }
 };
 
-/// The first seed that shows it, or 0.
-template <class Mutant>
-uint64_t caught_at() {
-  for (uint64_t seed = 1; seed <= kSeedsMax; ++seed) {
-    Mutant mutant;
-    const auto result = sim::run({.seed = seed, .tamper = &mutant});
-    if (!result.violation.empty()) {
-      MESSAGE("seed " << seed << " " << result.violation);
-      return seed;
-    }
-  }
-  return 0;
-}
-
 }  // namespace
 
 TEST_CASE("sim: showing tokens before they are journalled is caught") {
-  CHECK(caught_at<ShowsBeforeJournal>() > 0);
+  CHECK(sim::caught_at<ShowsBeforeJournal>(kSeedsMax) > 0);
 }
 TEST_CASE("sim: taking tokens of an old attempt is caught") {
-  CHECK(caught_at<AttemptBlind>() > 0);
+  CHECK(sim::caught_at<AttemptBlind>(kSeedsMax) > 0);
 }
-TEST_CASE("sim: ignoring sequence numbers is caught") { CHECK(caught_at<SeqBlind>() > 0); }
-TEST_CASE("sim: a missing step deadline is caught") { CHECK(caught_at<NoWatchdog>() > 0); }
+TEST_CASE("sim: ignoring sequence numbers is caught") {
+  CHECK(sim::caught_at<SeqBlind>(kSeedsMax) > 0);
+}
+TEST_CASE("sim: a missing step deadline is caught") {
+  CHECK(sim::caught_at<NoWatchdog>(kSeedsMax) > 0);
+}
 TEST_CASE("sim: a supervisor that does not restart is caught") {
-  CHECK(caught_at<NoRestart>() > 0);
+  CHECK(sim::caught_at<NoRestart>(kSeedsMax) > 0);
 }
 TEST_CASE("sim: a generation's memory that is never ended is caught") {
-  CHECK(caught_at<KeepsMemory>() > 0);
+  CHECK(sim::caught_at<KeepsMemory>(kSeedsMax) > 0);
 }
-TEST_CASE("sim: routers without news are caught") { CHECK(caught_at<NoNews>() > 0); }
+TEST_CASE("sim: routers without news are caught") { CHECK(sim::caught_at<NoNews>(kSeedsMax) > 0); }
 TEST_CASE("sim: merging accepted tokens into the prompt is caught") {
-  CHECK(caught_at<MergesAccepted>() > 0);
+  CHECK(sim::caught_at<MergesAccepted>(kSeedsMax) > 0);
 }

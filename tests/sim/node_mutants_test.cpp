@@ -7,7 +7,7 @@
 #include <tuple>
 #include <utility>
 
-#include "tests/sim/run.h"
+#include "tests/sim/caught.h"
 
 using namespace troupe;
 using sim::Tamper;
@@ -67,28 +67,17 @@ struct SilentNodes final : Tamper {
   }
 };
 
-/// The first seed that shows it, or 0.
-template <class Mutant>
-uint64_t caught_at() {
-  for (uint64_t seed = 1; seed <= kSeedsMax; ++seed) {
-    if (!sim::several_nodes(seed)) continue;
-    Mutant mutant;
-    const auto result = sim::run({.seed = seed, .tamper = &mutant});
-    if (!result.violation.empty()) {
-      MESSAGE("seed " << seed << " " << result.violation);
-      return seed;
-    }
-  }
-  return 0;
-}
-
 }  // namespace
 
 TEST_CASE("sim: a node that does not believe another one dead is caught") {
-  CHECK(caught_at<DeafToVerdicts>() > 0);
+  CHECK(sim::caught_at<DeafToVerdicts>(kSeedsMax, sim::several_nodes) > 0);
 }
-TEST_CASE("sim: a node that does not dial again is caught") { CHECK(caught_at<DialsOnce>() > 0); }
-TEST_CASE("sim: news of a node's former life is caught") { CHECK(caught_at<OldNews>() > 0); }
+TEST_CASE("sim: a node that does not dial again is caught") {
+  CHECK(sim::caught_at<DialsOnce>(kSeedsMax, sim::several_nodes) > 0);
+}
+TEST_CASE("sim: news of a node's former life is caught") {
+  CHECK(sim::caught_at<OldNews>(kSeedsMax, sim::several_nodes) > 0);
+}
 TEST_CASE("sim: nodes that keep their groups to themselves are caught") {
-  CHECK(caught_at<SilentNodes>() > 0);
+  CHECK(sim::caught_at<SilentNodes>(kSeedsMax, sim::several_nodes) > 0);
 }

@@ -7,7 +7,7 @@
 #include <memory>
 #include <optional>
 
-#include "tests/sim/run.h"
+#include "tests/sim/caught.h"
 
 using namespace troupe;
 using sim::Tamper;
@@ -105,34 +105,20 @@ struct MixesLanes final : PlanMutant {
   std::map<uint64_t, uint32_t> lanes;  ///< epoch -> the highest seen
 };
 
-/// The first seed that shows it, or 0.
-template <class Mutant>
-uint64_t caught_at(uint64_t seeds = kSeedsMax) {
-  for (uint64_t seed = 1; seed <= seeds; ++seed) {
-    Mutant mutant;
-    const auto result = sim::run({.seed = seed, .tamper = &mutant});
-    if (!result.violation.empty()) {
-      MESSAGE("seed " << seed << " " << result.violation);
-      return seed;
-    }
-  }
-  return 0;
-}
-
 }  // namespace
 
 TEST_CASE("sim: plans that pass through a mutant unchanged break nothing") {
-  CHECK(caught_at<Faithful>(30) == 0);
+  CHECK(sim::caught_at<Faithful>(30) == 0);
 }
 TEST_CASE("sim: a row that names another sequence's token is caught") {
-  CHECK(caught_at<MixesReferences>() > 0);
+  CHECK(sim::caught_at<MixesReferences>(kSeedsMax) > 0);
 }
 TEST_CASE("sim: a block freed while a plan in flight names it is caught") {
-  CHECK(caught_at<FreesInFlight>() > 0);
+  CHECK(sim::caught_at<FreesInFlight>(kSeedsMax) > 0);
 }
 TEST_CASE("sim: a plan sent in another lane than its own is caught") {
-  CHECK(caught_at<MixesLanes>() > 0);
+  CHECK(sim::caught_at<MixesLanes>(kSeedsMax) > 0);
 }
 TEST_CASE("sim: a shared block that is written without a copy is caught") {
-  CHECK(caught_at<SkipsCopies>() > 0);
+  CHECK(sim::caught_at<SkipsCopies>(kSeedsMax) > 0);
 }

@@ -24,10 +24,10 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path += [str(ROOT / "tests" / "process"), str(ROOT / "tests" / "bench" / "peers")]
 
 import talk  # noqa: E402
-from cluster_under_test import MODEL  # noqa: E402
 from processes import poll  # noqa: E402
 from run_ranks import Ranks  # noqa: E402
 from servers import Server  # noqa: E402
+from started import MODEL  # noqa: E402
 from up_under_test import Up  # noqa: E402
 from workload import CLIENTS, completion, stream_all  # noqa: E402
 

@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path += [str(ROOT / "tests" / "process"), str(ROOT / "tests" / "bench" / "peers"),
              str(ROOT / "tests" / "bench" / "cluster")]
 
-from cluster_under_test import MODEL  # noqa: E402
 from run_ranks import Ranks  # noqa: E402
 from servers import Server  # noqa: E402
+from started import MODEL  # noqa: E402
 from workload import CLIENTS, completion, stream_all  # noqa: E402
 
 FIGURES = Path(__file__).with_name("figures.json")
