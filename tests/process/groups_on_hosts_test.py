@@ -15,7 +15,9 @@ PROMPT = "Four score and seven years ago our fathers brought"
 TOKENS = 32
 READY_S = 10  # all ranks have loaded their part
 DEAD_S = 1.5
+STEP_S = 2  # deadline of a step
 AGAIN_S = 10  # a host is back, its ranks are started and have met the others
+LONG, DRAWN = 96, {"temperature": 0.9, "seed": 21, "ignore_eos": True}
 WISHES = [{"temperature": 0}, {"temperature": 0.9, "seed": 7}, {"temperature": 0.9, "seed": 8, "n": 2}]
 
 
@@ -37,18 +39,25 @@ class OnHosts(ProcessCase):
             self.skipTest(reason)
 
     def groups_ready(self, node: HostNode) -> int:
-        return sum(m["groups_ready"] for m in node.ask("GET", "/readyz").json()["models"])
+        try:
+            return sum(m["groups_ready"] for m in node.ask("GET", "/readyz").json()["models"])
+        except OSError:
+            return -1  # a node that was just started
 
 
 class RealModel(OnHosts):
     """Log-probabilities go along, so that a bit that differs shows."""
 
+    @classmethod
+    def setUpClass(cls):
+        with Cluster("--threads", "1", model=MODEL) as one:
+            cls.right = choices([one.complete(PROMPT, TOKENS, logprobs=3, **wish) for wish in WISHES])
+            cls.long_text = one.complete(PROMPT, LONG, **DRAWN).text()
+
     def answers(self, node: HostNode) -> list[dict]:
         return choices([node.complete(PROMPT, TOKENS, model="smollm2", logprobs=3, **wish) for wish in WISHES])
 
     def test_groups_over_hosts_answer_as_one_process_does(self):
-        with Cluster("--threads", "1", model=MODEL) as one:
-            right = choices([one.complete(PROMPT, TOKENS, logprobs=3, **wish) for wish in WISHES])
         for layout, devices in [("tensor_parallel: 3", {}), ("pipeline_parallel: 3", {}), ("tensor_parallel: 3", {"n1": 2}),
                                 ("tensor_parallel: 2, pipeline_parallel: 2", {"n2": 2})]:
             models = f"{{name: smollm2, source: {MODEL}, threads: 1, {layout}}}"
@@ -61,9 +70,22 @@ class RealModel(OnHosts):
                 self.assertEqual({row["state"] for row in rows.values()}, {"ready"})
                 self.assertEqual(sorted(rows), list(range(4 if "2, p" in layout else 3)))
                 for node in cluster.nodes.values():
-                    self.assertEqual(self.answers(node), right, f"through the router of {node.name}")
-                text = "".join(node.log() for node in cluster.nodes.values())
-                self.assertNotIn("dropped", text)
+                    self.assertEqual(self.answers(node), self.right, f"through the router of {node.name}")
+
+    def test_two_hosts_that_only_do_not_hear_each_other_end_the_step_and_the_stream_goes_on(self):
+        """Neither heads the group: for the head no node is dead, but two of its ranks can't exchange what they computed."""
+        with ClusterOnHosts(NAMES, f"{{name: smollm2, source: {MODEL}, threads: 1, tensor_parallel: 3}}") as cluster:
+            head = ranks(cluster, "smollm2")[0]["node"]
+            other, third = (n for n in NAMES if n != head)
+            poll("the head's router reaches the group", READY_S, lambda: self.groups_ready(cluster[head]) == 1)
+            with cluster[head].stream(PROMPT, LONG, model="smollm2", **DRAWN) as stream:
+                stream.read_tokens(5)
+                cluster.hosts.cut(other, third)
+                within(STEP_S, "the group knows that it can't go on", lambda: self.groups_ready(cluster[head]) == 0)
+                cluster.hosts.heal()
+                stream.read_all()
+                self.assertIsNone(stream.error())
+                self.assertEqual(stream.text(), self.long_text)
 
 
 class Faults(OnHosts):
@@ -108,19 +130,6 @@ class Faults(OnHosts):
             self.interrupted(cluster, head, third, cluster[third].kill, cluster[third].start)
         with self.subTest("the head's node is killed"):
             self.interrupted(cluster, other, head, cluster[head].kill, cluster[head].start)
-
-    def test_two_hosts_that_only_do_not_hear_each_other_end_the_step_and_the_stream_goes_on(self):
-        """Neither heads the group: no node is dead for it, but its ranks can't reach each other."""
-        cluster = self.cluster(1, {})
-        head = ranks(cluster, "oracle")[0]["node"]
-        other, third = (n for n in NAMES if n != head)
-        prompt = long_prompt("two of three", self.COUNT)
-        with cluster[head].stream(prompt, self.COUNT) as stream:
-            stream.read_tokens(5)
-            cluster.hosts.cut(other, third)
-            within(3, "the group knows that it can't go on", lambda: self.groups_ready(cluster[head]) == 0)
-            cluster.hosts.heal()
-            self.check_stream(stream.read_all(), prompt, self.COUNT)
 
     def test_streams_go_on_in_the_other_group(self):
         cluster = self.cluster(2, dict.fromkeys(NAMES, 2))
