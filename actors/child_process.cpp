@@ -64,7 +64,8 @@ void run_shard(caf::actor_system& system, const caf::actor& middleman, const caf
   config.publish = [&system, middleman, path = start.own_socket](const caf::actor& batcher) {
     return publish_unix(system, middleman, batcher, path);
   };
-  config.lane = std::make_shared<DeviceLane>(std::move(memory));
+  config.lane = std::make_shared<DeviceLane>(std::move(memory),
+                                             RankListen{start.rank_host, start.rank_ports});
   config.exit = &leave;
   // Detached: publishing blocks for a moment.
   system.spawn<ShardActor, caf::detached>(std::move(config));

@@ -16,7 +16,6 @@
 #include "model/oracle/oracle_reference.h"
 #include "model/rank_weights.h"
 #include "model/tokenizer.h"
-#include "net/shm_collective.h"
 
 namespace troupe {
 
@@ -25,6 +24,11 @@ namespace {
 constexpr char kOracleTemplate[] =
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}";
+
+/// Whether `rank` lives where the ordered one does.
+bool share_a_host(const LoadOrder& order, size_t rank) {
+  return order.hosts.empty() || order.hosts[rank] == order.hosts[static_cast<size_t>(order.rank)];
+}
 }  // namespace
 
 MachineFacts machine_facts() {
@@ -41,8 +45,8 @@ MachineFacts machine_facts() {
   return facts;
 }
 
-DeviceLane::DeviceLane(std::shared_ptr<RankMemory> memory)
-    : memory_(std::move(memory)), thread_([this] { loop(); }) {}
+DeviceLane::DeviceLane(std::shared_ptr<RankMemory> memory, RankListen own)
+    : meeting_(std::move(memory), std::move(own)), thread_([this] { loop(); }) {}
 
 DeviceLane::~DeviceLane() {
   abort();
@@ -54,8 +58,9 @@ DeviceLane::~DeviceLane() {
   thread_.join();
 }
 
-void DeviceLane::load(LoadOrder order, std::function<void(Result<LoadedModel>)> done) {
-  post(LoadJob{std::move(order), std::move(done)});
+void DeviceLane::load(LoadOrder order, std::function<void(HostPort)> listening,
+                      std::function<void(Result<LoadedModel>)> done) {
+  post(LoadJob{std::move(order), std::move(listening), std::move(done)});
 }
 
 void DeviceLane::run(std::shared_ptr<const StepPlan> plan, Duration timeout,
@@ -80,7 +85,7 @@ void DeviceLane::post(Job job) {
 void DeviceLane::abort() noexcept {
   std::lock_guard lock(mutex_);
   aborted_ = true;
-  memory_->end();
+  meeting_.end();
   if (collective_) collective_->abort(generation_);
   if (partition_) partition_->abort();
 }
@@ -92,7 +97,7 @@ void DeviceLane::loop() {
       if (submitted_.empty()) return;
       finish_oldest();
     } else if (auto* load = std::get_if<LoadJob>(&*job)) {
-      load->done(load_now(load->order));
+      load->done(load_now(*load));
     } else if (auto* run = std::get_if<RunJob>(&*job)) {
       const Ticket ticket = partition_->submit(*run->plan);
       submitted_.push_back({std::move(*run), ticket});
@@ -132,17 +137,13 @@ void DeviceLane::finish_oldest() {
   oldest.job.done(batcher_in::StepDone{std::make_shared<const StepOutput>(**output)});
 }
 
-Result<void> DeviceLane::meet(const LoadOrder& order) {
-  if (order.tensor_parallel * order.pipeline_parallel == 1) return {};
-  auto map =
-      memory_->take(order.group, order.generation, scaled(kRankMemoryWait, order.timing_scale));
-  if (!map) return std::unexpected(map.error());
-  auto made = make_shm_collective(std::move(*map), order.rank);
+Result<void> DeviceLane::meet(const LoadJob& job) {
+  auto made = meeting_.meet(job.order, job.listening);
   if (!made) return std::unexpected(made.error());
   std::lock_guard lock(mutex_);
   collective_ = std::move(*made);
-  generation_ = order.generation.value;
-  if (aborted_) collective_->abort(generation_);
+  generation_ = job.order.generation.value;
+  if (aborted_ && collective_) collective_->abort(generation_);
   return {};
 }
 
@@ -154,7 +155,7 @@ Result<LoadPlan> DeviceLane::plan_together(const LoadOrder& order, const ModelSp
     const RankPlan& share = partitions.ranks[rank];
     const MemoryNeeds needs =
         needs_of(order, spec, backend, weight_bytes(weights, spec, share), share);
-    host += needs;
+    if (share_a_host(order, rank)) host += needs;
     if (static_cast<int32_t>(rank) == order.rank) own = needs;
   }
   auto plan = plan_load(order, spec, backend, own, host, machine_facts());
@@ -173,8 +174,9 @@ Result<LoadPlan> DeviceLane::plan_together(const LoadOrder& order, const ModelSp
   return agree(order, spec, std::move(*plan), offers);
 }
 
-Result<LoadedModel> DeviceLane::load_now(const LoadOrder& order) {
-  if (auto met = meet(order); !met) return std::unexpected(met.error());
+Result<LoadedModel> DeviceLane::load_now(const LoadJob& job) {
+  const LoadOrder& order = job.order;
+  if (auto met = meet(job); !met) return std::unexpected(met.error());
   const std::string backend = resolve_backend(order.backend);
   LoadedModel loaded;
   std::shared_ptr<const WeightSource> weights;

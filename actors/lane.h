@@ -11,7 +11,7 @@
 #include <thread>
 #include <variant>
 
-#include "actors/rank_memory.h"
+#include "actors/rank_meeting.h"
 #include "cluster/batcher.h"
 #include "cluster/load_plan.h"
 #include "cluster/messages.h"
@@ -30,8 +30,12 @@ struct LoadedModel {
 class Lane {
  public:
   virtual ~Lane() = default;
-  /// Answers once through `done` (any thread). Before any run().
-  virtual void load(LoadOrder order, std::function<void(Result<LoadedModel>)> done) = 0;
+  /// Answers once through `done` (any thread). Before any run(). A rank that has to meet those of
+  /// other hosts tells `listening` first (any thread) where it waits, and join() is to follow.
+  virtual void load(LoadOrder order, std::function<void(HostPort)> listening,
+                    std::function<void(Result<LoadedModel>)> done) = 0;
+  /// Where all ranks of the group listen.
+  virtual void join(RankJoin join) = 0;
   /// At most plans_in_flight_max(stages) plans that were not answered yet; each stage runs them one
   /// after another.
   /// `timeout` counts from when this one may start. Answers through `done`: StepDone or StepFailed.
@@ -50,10 +54,12 @@ class Lane {
 /// instead.
 class DeviceLane final : public Lane {
  public:
-  /// `memory`: where what the ranks share arrives.
-  explicit DeviceLane(std::shared_ptr<RankMemory> memory);
+  /// `memory`: where what the ranks of this host share arrives. `own`: for those of other hosts.
+  explicit DeviceLane(std::shared_ptr<RankMemory> memory, RankListen own = {});
   ~DeviceLane() override;
-  void load(LoadOrder order, std::function<void(Result<LoadedModel>)> done) override;
+  void load(LoadOrder order, std::function<void(HostPort)> listening,
+            std::function<void(Result<LoadedModel>)> done) override;
+  void join(RankJoin join) override { meeting_.join(std::move(join)); }
   void run(std::shared_ptr<const StepPlan> plan, Duration timeout,
            std::function<void(BatcherInput)> done) override;
   void follow(Duration idle, std::function<void()> stepped,
@@ -63,6 +69,7 @@ class DeviceLane final : public Lane {
  private:
   struct LoadJob {
     LoadOrder order;
+    std::function<void(HostPort)> listening;
     std::function<void(Result<LoadedModel>)> done;
   };
   struct RunJob {
@@ -88,9 +95,9 @@ class DeviceLane final : public Lane {
   std::optional<Job> next_job();
   bool misses_a_plan() const;
   void finish_oldest();
-  Result<LoadedModel> load_now(const LoadOrder& order);
+  Result<LoadedModel> load_now(const LoadJob& job);
   /// The group's other ranks; does nothing in a group of one.
-  Result<void> meet(const LoadOrder& order);
+  Result<void> meet(const LoadJob& job);
   /// Sizes that all ranks of the group agree on.
   Result<LoadPlan> plan_together(const LoadOrder& order, const ModelSpec& spec,
                                  const std::string& backend, const WeightSource& weights,
@@ -101,7 +108,7 @@ class DeviceLane final : public Lane {
   std::deque<Job> waiting_;  ///< guarded; oldest first
   bool stopping_ = false;    ///< guarded
   bool aborted_ = false;     ///< guarded
-  const std::shared_ptr<RankMemory> memory_;
+  RankMeeting meeting_;
   // Made by the lane thread, guarded while they are made; the partition uses the collective.
   std::unique_ptr<Collective> collective_;
   uint32_t generation_ = 0;

@@ -14,22 +14,18 @@
 #include <set>
 #include <thread>
 
-#include "actors/build_id.h"
 #include "actors/link_plan.h"
+#include "actors/node_plan.h"
 #include "actors/spawner.h"
 #include "actors/state_dir.h"
 #include "actors/supervisor_actor.h"
 #include "actors/system.h"
 #include "actors/unix_basp.h"
-#include "config/digest.h"
 #include "net/admin_server.h"
-#include "net/api_keys.h"
-#include "net/certs_folder.h"
 #include "net/json_writer.h"
 #include "net/link_metrics.h"
 #include "net/listener.h"
 #include "net/node_beats.h"
-#include "net/tls_filter.h"
 
 namespace troupe {
 
@@ -41,165 +37,7 @@ Incarnation draw_incarnation() {
   return Incarnation(value);
 }
 
-/// Keys for one purpose each, from the cluster's secret.
-Digest derive(const Digest& secret, std::string_view purpose) {
-  return hmac_sha256(std::as_bytes(std::span(secret)), std::as_bytes(std::span(purpose)));
-}
-
-struct Plan {
-  NodeSupervisorConfig machine;
-  std::map<std::string, ChildStart> starts;
-  std::map<std::string, std::vector<int>> descriptors;
-  std::map<std::string, std::string> addresses;  ///< of routers, for people
-  std::map<std::string, std::string> doors;      ///< of nodes that this one dials
-};
-
-LoadOrder order_of(const ModelConfig& model, const NodeConfig& node, GroupId group,
-                   const Limits& limits) {
-  LoadOrder order;
-  order.group = group;
-  order.model = model.name;
-  order.source = model.source;
-  order.backend = model.backend;
-  order.tensor_parallel = model.tensor_parallel;
-  order.pipeline_parallel = model.pipeline_parallel;
-  const auto cores = static_cast<int32_t>(std::max(1u, std::thread::hardware_concurrency()));
-  order.threads = model.threads > 0 ? model.threads : std::max(1, cores / node.cpu_slots);
-  order.context = model.context;
-  order.kv_memory = model.kv_memory;
-  order.max_rows = model.max_batch_tokens;
-  if (model.isa != "auto") order.isa = model.isa;
-  order.kv_type = model.kv_dtype == "int8" ? KvType::int8 : KvType::f16;
-  order.oracle_step = model.oracle_step;
-  order.timing_scale = limits.timing_scale;
-  order.queue_max = limits.batcher_queue;
-  return order;
-}
-
-/// What would keep a router from starting, said here once instead of by each of its respawns.
-Result<void> check_router_files(const ClusterConfig& config, const RouterListen& router) {
-  if (!config.api_keys_file.empty())
-    if (auto keys = ApiKeys::load(config.api_keys_file); !keys)
-      return std::unexpected(keys.error());
-  if (!router.tls_certificate.empty())
-    if (auto tls = TlsContext::load(router.tls_certificate, router.tls_key); !tls)
-      return std::unexpected(tls.error());
-  return {};
-}
-
-/// The process that other hosts reach. The node binds its port, so that connections wait in the
-/// backlog during a respawn.
-Result<void> add_link(const NodeOptions& options, const StateDir& state, const ChildStart& base,
-                      Plan& plan, std::vector<Listener>& listeners) {
-  const NodeConfig& node = *options.config.node(options.node);
-  // Only the link reads the certificates; what is not there at all is said once, here.
-  if (auto there = check_node_files(options.config.certs, {options.node}); !there)
-    return std::unexpected(there.error());
-  auto ways = plan_link(options.config, options.node, state);
-  if (!ways) return std::unexpected(ways.error());
-  auto listener = listen_tcp({node.host, node.control_port});
-  if (!listener) return std::unexpected(listener.error());
-  listeners.push_back(*listener);
-  ChildSpec child{options.node + "/link", Role::link, {}, 0};
-  ChildStart start = base;
-  start.process = child.name;
-  start.link = std::move(*ways);
-  plan.descriptors[child.name] = {listener->fd};
-  plan.starts[child.name] = std::move(start);
-  plan.machine.children.push_back(std::move(child));
-  auto others = plan_peers(options.config, options.node, state);
-  if (!others) return std::unexpected(others.error());
-  plan.machine.peers = std::move(others->peers);
-  plan.doors = std::move(others->doors);
-  return {};
-}
-
-/// Ranks meet in shared memory, which ends at the host.
-Result<void> check_one_node(const GroupPlacement& group) {
-  const std::set<std::string> nodes(group.rank_nodes.begin(), group.rank_nodes.end());
-  if (nodes.size() == 1) return {};
-  return fail(ErrorCode::unsupported,
-              fmt::format("model {}: the {} ranks of group {} do not fit on one node, and a group "
-                          "over several nodes is not served; give one node that many free devices "
-                          "or ask for fewer ranks",
-                          group.model, group.rank_nodes.size(), group.index),
-              "models");
-}
-
-/// Which processes this node runs, and what each is told.
-Result<Plan> make_plan(const NodeOptions& options, const StateDir& state,
-                       std::vector<Listener>& listeners) {
-  const ClusterConfig& config = options.config;
-  const NodeConfig& node = *config.node(options.node);
-  Plan plan;
-  plan.machine = {config.cluster,     options.node, build_id(), kWireVersion, config_digest(config),
-                  draw_incarnation(), {},           {},         config.limits};
-  ChildStart base;
-  base.cluster = config.cluster;
-  base.node = options.node;
-  base.build = plan.machine.build;
-  base.config_digest = plan.machine.config_digest;
-  base.node_socket = state.node_socket();
-  base.limits = config.limits;
-  base.json_log = options.log == LogFormat::json;
-  auto placed = place_groups(config);
-  if (!placed) return std::unexpected(placed.error());
-  for (const GroupPlacement& group : *placed) {
-    if (group.rank_nodes.front() != options.node) continue;
-    if (auto fits = check_one_node(group); !fits) return std::unexpected(fits.error());
-    const ModelConfig& model =
-        *std::find_if(config.models.begin(), config.models.end(),
-                      [&](const ModelConfig& m) { return m.name == group.model; });
-    plan.machine.groups.push_back({order_of(model, node, group.group, config.limits),
-                                   static_cast<int32_t>(group.rank_nodes.size()),
-                                   state.group_socket(group.group)});
-    for (int32_t rank = 0; rank < static_cast<int32_t>(group.rank_nodes.size()); ++rank) {
-      ChildSpec child{
-          fmt::format("{}/shard/{}.{}.{}", options.node, group.model, group.index, rank),
-          Role::shard, group.group, rank};
-      ChildStart start = base;
-      start.process = child.name;
-      start.own_socket = state.group_socket(group.group);
-      plan.starts[child.name] = std::move(start);
-      plan.machine.children.push_back(std::move(child));
-    }
-  }
-  if (config.nodes.size() > 1)
-    if (auto linked = add_link(options, state, base, plan, listeners); !linked)
-      return std::unexpected(linked.error());
-  // Routers of several nodes must derive equal keys.
-  const auto secret =
-      config.nodes.size() > 1 ? read_cluster_secret(config.certs) : state.own_secret();
-  if (!secret) return std::unexpected(secret.error());
-  for (const RouterListen& router : config.routers) {
-    if (router.node != options.node) continue;
-    if (auto usable = check_router_files(config, router); !usable)
-      return std::unexpected(usable.error());
-    auto listener = listen_tcp(router.http);
-    if (!listener) return std::unexpected(listener.error());
-    listeners.push_back(*listener);
-    ChildSpec child{options.node + "/router", Role::router, {}, 0};
-    ChildStart start = base;
-    start.process = child.name;
-    start.tls_certificate = router.tls_certificate;
-    start.tls_key = router.tls_key;
-    start.api_keys_file = config.api_keys_file;
-    start.trusted_proxies = router.trusted_proxies;
-    start.redis = config.redis;
-    start.redis_insecure = config.redis_insecure;
-    const Digest tenants = derive(*secret, "tenant salts");
-    std::copy_n(tenants.begin(), start.tenant_root.size(), start.tenant_root.begin());
-    start.value_key = derive(*secret, "cached values");
-    plan.addresses[child.name] = fmt::format(
-        "{}://{}", router.tls_certificate.empty() ? "http" : "https", to_string(listener->address));
-    plan.descriptors[child.name] = {listener->fd};
-    plan.starts[child.name] = std::move(start);
-    plan.machine.children.push_back(std::move(child));
-  }
-  return plan;
-}
-
-std::string endpoint_json(const NodeOptions& options, const Plan& plan, const StateDir& state,
+std::string endpoint_json(const NodeOptions& options, const NodePlan& plan, const StateDir& state,
                           const std::string& admin) {
   std::string out;
   JsonWriter w(out);
@@ -253,8 +91,7 @@ Result<void> run_node(NodeOptions options) {
   start_log(options.log, options.node);
   auto state = StateDir::open(options.state_dir);
   if (!state) return std::unexpected(state.error());
-  std::vector<Listener> listeners;
-  auto plan = make_plan(options, *state, listeners);
+  auto plan = plan_node(options, *state, draw_incarnation());
   if (!plan) return std::unexpected(plan.error());
   auto admin_listener = listen_tcp({"127.0.0.1", node->admin_port});
   if (!admin_listener) return std::unexpected(admin_listener.error());

@@ -28,6 +28,9 @@ caf::behavior ShardActor::make_behavior() {
   second_.arm();
   return {
       [this](const WireBytes& bytes) { on_bytes(bytes); },
+      [this](Local<HostPort>& at) {
+        to_node(RankListening{order_->group, order_->generation, order_->rank, *at.value});
+      },
       [this](Local<Result<LoadedModel>>& loaded) { on_loaded(std::move(*loaded.value)); },
       [this](Local<StepFault>& fault) {
         to_node(std::move(*fault.value));
@@ -63,10 +66,12 @@ void ShardActor::on_bytes(const WireBytes& bytes) {
       return;
     }
     order_ = *order;
-    setup_.lane->load(*order,
-                      [self = caf::actor_cast<caf::actor>(this)](Result<LoadedModel> loaded) {
-                        caf::anon_send(self, local(std::move(loaded)));
-                      });
+    const auto self = caf::actor_cast<caf::actor>(this);
+    setup_.lane->load(
+        *order, [self](HostPort at) { caf::anon_send(self, local(std::move(at))); },
+        [self](Result<LoadedModel> loaded) { caf::anon_send(self, local(std::move(loaded))); });
+  } else if (auto* join = std::get_if<RankJoin>(&envelope->message)) {
+    setup_.lane->join(std::move(*join));
   } else if (auto* abort = std::get_if<AbortOrder>(&envelope->message)) {
     if (order_ && abort->generation == order_->generation) {
       log_event(LogLevel::warning, "told to end the generation");

@@ -21,9 +21,7 @@ NodeSupervisor::NodeSupervisor(NodeSupervisorConfig config)
                    config_.config_digest}),
       peers_({hello_of(config_), config_.peers}) {
   for (const ChildSpec& child : config_.children) membership_.add(child.name, child.role);
-  for (const HeadedGroup& group : config_.groups)
-    groups_.emplace(group.order.group,
-                    ShardGroup(group.order.group, group.ranks, config_.limits.timing_scale));
+  adopt_groups();
   table_ = {config_.incarnation, 1, endpoints()};
 }
 
@@ -67,7 +65,7 @@ void NodeSupervisor::step(Time now, const NodeInput& input, NodeEffects& out) {
   } else if (auto* judged = std::get_if<node_in::Judged>(&input)) {
     on_judged(now, *judged, out);
   } else if (auto* unshared = std::get_if<node_in::ShareFailed>(&input)) {
-    group_step(now, unshared->group, group_in::Unformed{unshared->generation, unshared->error},
+    rank_event(now, unshared->group, group_in::Unformed{unshared->generation, unshared->error},
                out);
   } else if (auto* restart = std::get_if<node_in::Restart>(&input)) {
     if (supervision_.find(restart->child))
@@ -106,7 +104,7 @@ void NodeSupervisor::on_judged(Time now, const node_in::Judged& judged, NodeEffe
     lost(now, judged.child, judged.incarnation, "it was silent", out);
     out.push_back(node_out::End{judged.child, judged.incarnation, true});
   } else if (const ChildSpec* child = spec(judged.child); child->role == Role::shard) {
-    group_step(
+    rank_event(
         now, child->group,
         group_in::RankSuspect{child->rank, judged.incarnation, judged.verdict == Verdict::suspect},
         out);
@@ -116,6 +114,7 @@ void NodeSupervisor::on_judged(Time now, const node_in::Judged& judged, NodeEffe
 void NodeSupervisor::on_tick(Time now, NodeEffects& out) {
   supervise(now, supervision_in::Tick{}, out);
   for (auto& [id, group] : groups_) group_step(now, id, group_in::Tick{}, out);
+  for (auto& [id, lent] : lent_) proxy_step(now, id, group_in::Tick{}, out);
   for (const std::string& name : membership_.overdue(now))
     give_up(now, name, membership_.find(name)->incarnation, "it never said Hello", out);
   on_peer(now, peer_in::Tick{}, out);
@@ -137,49 +136,6 @@ void NodeSupervisor::supervise(Time now, const SupervisionInput& input, NodeEffe
   }
 }
 
-void NodeSupervisor::group_step(Time now, GroupId id, const GroupInput& input, NodeEffects& out) {
-  ShardGroup& group = groups_.at(id);
-  std::vector<GroupEffect> effects;
-  group.step(now, input, effects);
-  for (GroupEffect& effect : effects) {
-    if (auto* load = std::get_if<group_out::Load>(&effect)) {
-      auto headed = std::find_if(config_.groups.begin(), config_.groups.end(),
-                                 [&](const HeadedGroup& g) { return g.order.group == id; });
-      LoadOrder order = headed->order;
-      order.generation = load->generation;
-      order.rank = load->rank;
-      out.push_back(
-          node_out::ToChild{child_of(id, load->rank), load->incarnation, std::move(order)});
-    } else if (auto* abort = std::get_if<group_out::Abort>(&effect)) {
-      out.push_back(node_out::ToChild{child_of(id, abort->rank), abort->incarnation,
-                                      AbortOrder{id, abort->generation}});
-    } else if (auto* form = std::get_if<group_out::Form>(&effect)) {
-      share(id, *form, out);
-    } else if (auto* disband = std::get_if<group_out::Disband>(&effect)) {
-      out.push_back(node_out::Unshare{id, disband->generation});
-    } else if (auto* kill = std::get_if<group_out::Kill>(&effect)) {
-      const std::string child = child_of(id, kill->rank);
-      out.push_back(node_out::Event{"kill", child, kill->why});
-      out.push_back(node_out::End{child, kill->incarnation, true});
-    } else if (auto* failed = std::get_if<group_out::LoadFailed>(&effect)) {
-      out.push_back(node_out::LoadFailed{id, std::move(failed->error)});
-    } else {
-      table_dirty_ = true;
-      out.push_back(
-          node_out::Event{"group", fmt::format("{}.{}", id.value, group.generation().value),
-                          fmt::format("{}{}{}", name_of(group.state()),
-                                      group.reason().empty() ? "" : ": ", group.reason())});
-    }
-  }
-}
-
-void NodeSupervisor::share(GroupId id, const group_out::Form& form, NodeEffects& out) const {
-  node_out::Share share{id, form.generation, {}};
-  for (size_t rank = 0; rank < form.ranks.size(); ++rank)
-    share.ranks.push_back({child_of(id, static_cast<int32_t>(rank)), form.ranks[rank]});
-  out.push_back(std::move(share));
-}
-
 void NodeSupervisor::publish(NodeEffects& out) {
   if (!std::exchange(table_dirty_, false)) return;
   std::vector<GroupEndpoint> groups = endpoints();
@@ -198,7 +154,7 @@ void NodeSupervisor::lost(Time now, const std::string& child, Incarnation incarn
                           const std::string& why, NodeEffects& out) {
   const ChildSpec* s = spec(child);
   if (s->role == Role::shard)
-    group_step(now, s->group, group_in::RankLost{s->rank, incarnation, why}, out);
+    rank_event(now, s->group, group_in::RankLost{s->rank, incarnation, why}, out);
   else if (s->role == Role::router)
     journal_.router_lost(now, incarnation);
 }
@@ -229,9 +185,9 @@ void NodeSupervisor::on_hello(Time now, const Hello& hello, NodeEffects& out) {
   if (child.role == Role::router) {
     out.push_back(node_out::ToChild{child.name, hello.incarnation, table_});
   } else if (child.role == Role::shard && *admission == Membership::Admission::joined) {
-    group_step(now, child.group, group_in::RankUp{child.rank, hello.incarnation}, out);
+    rank_event(now, child.group, group_in::RankUp{child.rank, hello.incarnation}, out);
     if (membership_.find(child.name)->verdict == Verdict::suspect)
-      group_step(now, child.group, group_in::RankSuspect{child.rank, hello.incarnation, true}, out);
+      rank_event(now, child.group, group_in::RankSuspect{child.rank, hello.incarnation, true}, out);
   }
 }
 
@@ -269,10 +225,13 @@ void NodeSupervisor::on_shard_message(Time now, const ChildSpec& child,
                                       const node_in::FromChild& from, NodeEffects& out) {
   if (auto* report = std::get_if<LoadReport>(&from.message);
       report && report->group == child.group && report->rank == child.rank) {
-    group_step(now, child.group, group_in::Loaded{from.incarnation, *report}, out);
+    rank_event(now, child.group, group_in::Loaded{from.incarnation, *report}, out);
+  } else if (auto* listening = std::get_if<RankListening>(&from.message);
+             listening && listening->group == child.group && listening->rank == child.rank) {
+    rank_event(now, child.group, group_in::Listening{from.incarnation, *listening}, out);
   } else if (auto* fault = std::get_if<StepFault>(&from.message);
              fault && fault->group == child.group) {
-    group_step(now, child.group, group_in::Fault{from.incarnation, *fault}, out);
+    rank_event(now, child.group, group_in::Fault{from.incarnation, *fault}, out);
   } else {
     ++dropped_;
   }
@@ -339,7 +298,7 @@ void NodeSupervisor::advance_drain(Time now, NodeEffects& out) {
     all_gone &= !c || c->gone();
     // Without one of its ranks, or without the will to keep it, a group takes nobody in again.
     if (child.role == Role::shard && (!c || c->state == ChildState::stopped))
-      group_step(now, child.group, group_in::Drain{}, out);
+      rank_event(now, child.group, group_in::Drain{}, out);
   }
   if (!shards_ending_ || (!all_gone && now < gone_by_)) return;
   if (!all_gone)
@@ -357,6 +316,7 @@ std::optional<Time> NodeSupervisor::deadline() const {
   consider(peers_.deadline());
   if (!peers_.joined().empty()) consider(report_due_);
   for (const auto& [id, group] : groups_) consider(group.deadline());
+  for (const auto& [id, lent] : lent_) consider(lent.proxy.deadline());
   if (draining_ && !stopped_) consider(shards_ending_ ? gone_by_ : drain_due_);
   return earliest;
 }
@@ -367,6 +327,7 @@ void NodeSupervisor::check() const {
   journal_.check();
   peers_.check();
   for (const auto& [id, group] : groups_) group.check();
+  for (const auto& [id, lent] : lent_) lent.proxy.check();
   for (const auto& [name, process] : membership_.processes()) {
     const Supervision::Child* child = supervision_.find(name);
     const bool runs = child && child->pid != 0;

@@ -1,8 +1,10 @@
 // Everything one node decides about its own processes: which to run, who may speak, when a group
 // serves, what routers and other nodes are told, and how to end. Owns Supervision, Membership, one
-// ShardGroup a group, the journal copies of its routers and NodePeers, whose groups stand in the
-// routing table beside its own. Drain: routers finish what runs within limits.drain, then the
-// shards end; nothing is spawned any more. Pure; owned by the supervisor actor.
+// ShardGroup a group it heads (with RemoteRanks if other nodes run some of its ranks), one
+// RankProxy a group it lends ranks to, the journal copies of its routers and NodePeers, whose
+// groups stand in the routing table beside its own. Drain: routers finish what runs within
+// limits.drain, then the shards end; nothing is spawned any more. Pure; owned by the supervisor
+// actor.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +19,8 @@
 #include "cluster/membership.h"
 #include "cluster/messages.h"
 #include "cluster/node_peers.h"
+#include "cluster/rank_proxy.h"
+#include "cluster/remote_ranks.h"
 #include "cluster/shard_group.h"
 #include "cluster/supervision.h"
 #include "config/limits.h"
@@ -34,7 +38,7 @@ struct ChildSpec {
 
 /// A group this node heads.
 struct HeadedGroup {
-  LoadOrder order;  ///< generation and rank are filled in
+  LoadOrder order;  ///< generation, rank and hosts are filled in
   int32_t ranks = 1;
   std::string socket;              ///< where rank 0 listens
   std::vector<std::string> nodes;  ///< by rank; empty: all here. Rank 0's is this one.
@@ -171,8 +175,8 @@ struct PeerBeat {
   std::string node;
   Incarnation incarnation;
 };
-/// A generation begins whose ranks share memory: make it and pass it to each process over its
-/// lifeline, under this generation. Ahead of the orders to load.
+/// A generation begins of which several ranks are here and share memory: make it and pass it to
+/// each process over its lifeline, under this generation. Ahead of the orders to load.
 struct Share {
   struct Rank {
     std::string child;
@@ -180,7 +184,7 @@ struct Share {
   };
   GroupId group;
   Generation generation;
-  std::vector<Rank> ranks;  ///< by rank
+  std::vector<Rank> ranks;  ///< by rank, of those that run here
 };
 /// It is over: wake all who wait in its memory and let it go. Follows each Share.
 struct Unshare {
@@ -241,10 +245,19 @@ class NodeSupervisor {
   const Membership& membership() const { return membership_; }
   const std::map<std::string, ProcessReport>& reports() const { return membership_.reports(); }
   const Supervision& supervision() const { return supervision_; }
-  uint64_t dropped() const { return dropped_; }
+  /// Messages that count for nothing: of strangers, stale or misplaced.
+  uint64_t dropped() const;
   void check() const;
 
  private:
+  /// Of a rank whose process runs here, whoever heads its group.
+  using RankEvent =
+      std::variant<group_in::RankUp, group_in::RankLost, group_in::RankSuspect, group_in::Listening,
+                   group_in::Loaded, group_in::Fault, group_in::Unformed, group_in::Drain>;
+  struct Lent {
+    LentRanks terms;
+    RankProxy proxy;
+  };
   const ChildSpec* spec(const std::string& name) const;
   void on_spawned(Time now, const node_in::Spawned& spawned, NodeEffects& out);
   void on_exited(Time now, const node_in::Exited& exited, NodeEffects& out);
@@ -262,12 +275,31 @@ class NodeSupervisor {
   void drain(Time now, NodeEffects& out);
   void advance_drain(Time now, NodeEffects& out);
   void supervise(Time now, const SupervisionInput& input, NodeEffects& out);
+  // -- ranks: node_supervisor_ranks.cpp
+  void adopt_groups();
+  void rank_event(Time now, GroupId group, const RankEvent& event, NodeEffects& out);
   void group_step(Time now, GroupId group, const GroupInput& input, NodeEffects& out);
+  void group_effect(GroupId group, const GroupEffect& effect, NodeEffects& out);
+  bool remote_effect(GroupId group, const GroupEffect& effect, NodeEffects& out);
+  void proxy_step(Time now, GroupId group, const ProxyInput& input, NodeEffects& out);
+  void proxy_effect(GroupId group, ProxyEffect& effect, NodeEffects& out);
+  void send_orders(GroupId group, NodeEffects& out);
+  void peer_joined(Time now, const std::string& node, NodeEffects& out);
+  void peer_gone(Time now, const peer_out::Gone& gone, NodeEffects& out);
+  void deliver(Time now, const peer_out::Deliver& message, NodeEffects& out);
+  void tell_peer(const std::string& node, Message message, NodeEffects& out) const;
+  void share(GroupId group, Generation generation, const std::vector<Incarnation>& processes,
+             NodeEffects& out) const;
+  RankJoin join_of(GroupId group, const group_out::Join& join) const;
+  const HeadedGroup& headed(GroupId group) const;
+  /// Ranks of the group that run here, ascending.
+  std::vector<int32_t> ranks_here(GroupId group) const;
+  // --
   void on_peer(Time now, const PeerInput& input, NodeEffects& out);
   void cut_peer(const std::string& node, NodeEffects& out);
   void report_to_peers(Time now, NodeEffects& out);
   std::vector<GroupEndpoint> own_endpoints() const;
-  void share(GroupId group, const group_out::Form& form, NodeEffects& out) const;
+  void describe_rank(const ChildSpec& child, ActorStatus& row) const;
   std::vector<GroupEndpoint> endpoints() const;
   void publish(NodeEffects& out);
   std::string child_of(GroupId group, int32_t rank) const;
@@ -276,6 +308,8 @@ class NodeSupervisor {
   Supervision supervision_;
   Membership membership_;
   std::map<GroupId, ShardGroup> groups_;
+  std::map<GroupId, RemoteRanks> remote_;  ///< of headed groups over several nodes
+  std::map<GroupId, Lent> lent_;
   JournalStore journal_;
   NodePeers peers_;
   uint64_t reports_ = 0;        ///< version of the last NodeReport

@@ -33,14 +33,17 @@ void NodeSupervisor::on_peer(Time now, const PeerInput& input, NodeEffects& out)
       out.push_back(node_out::Watch{watch->node, watch->incarnation, true});
     } else if (auto* beat = std::get_if<peer_out::Beat>(&effect)) {
       out.push_back(node_out::PeerBeat{beat->node, beat->incarnation});
-    } else if (std::holds_alternative<peer_out::Joined>(effect)) {
+    } else if (auto* joined = std::get_if<peer_out::Joined>(&effect)) {
       report_wanted_ = true;
+      peer_joined(now, joined->node, out);
+    } else if (auto* gone = std::get_if<peer_out::Gone>(&effect)) {
+      peer_gone(now, *gone, out);
     } else if (std::holds_alternative<peer_out::Changed>(effect)) {
       table_dirty_ = true;
     } else if (auto* event = std::get_if<peer_out::Event>(&effect)) {
       out.push_back(node_out::Event{event->what, event->node, std::move(event->detail)});
-    } else if (std::holds_alternative<peer_out::Deliver>(effect)) {
-      ++dropped_;  // nodes say nothing else to each other
+    } else if (auto* message = std::get_if<peer_out::Deliver>(&effect)) {
+      deliver(now, *message, out);
     }
   }
 }

@@ -25,7 +25,7 @@ std::vector<GroupEndpoint> NodeSupervisor::own_endpoints() const {
     e.generation = group.generation();
     e.state = group.state();
     e.reason = group.reason();
-    for (int32_t rank = 0; rank < headed.ranks; ++rank) {
+    for (int32_t rank : ranks_here(e.group)) {
       const Supervision::Child* child = supervision_.find(child_of(e.group, rank));
       if (!child || child->state != ChildState::failed) continue;
       e.state = GroupState::failed;
@@ -60,6 +60,26 @@ std::string NodeSupervisor::state() const {
   return "ready";
 }
 
+void NodeSupervisor::describe_rank(const ChildSpec& child, ActorStatus& row) const {
+  const bool runs = row.state == "ready";
+  if (const auto lent = lent_.find(child.group); lent != lent_.end()) {
+    const RankProxy::View rank = lent->second.proxy.view(child.rank);
+    row.model = lent->second.terms.model;
+    row.generation = rank.generation.value;
+    if (!runs) return;
+    row.reason = rank.unready;
+    if (!rank.unready.empty()) row.state = "starting";
+    return;
+  }
+  const ShardGroup& group = groups_.at(child.group);
+  row.model = headed(child.group).order.model;
+  row.generation = group.generation().value;
+  if (child.rank == 0) row.describe = group.loaded().describe;
+  if (!runs) return;
+  row.state = std::string(name_of(group.state()));
+  row.reason = group.reason();
+}
+
 std::vector<ActorStatus> NodeSupervisor::tree() const {
   std::vector<ActorStatus> rows;
   for (const ChildSpec& child : config_.children) {
@@ -76,17 +96,9 @@ std::vector<ActorStatus> NodeSupervisor::tree() const {
     if (row.state == "ready" && draining_) row.state = "draining";
     const ProcessReport* report = membership_.current_report(child.name);
     if (child.role == Role::shard) {
-      const ShardGroup& group = groups_.at(child.group);
       row.group = static_cast<int32_t>(child.group.value);
       row.rank = child.rank;
-      row.generation = group.generation().value;
-      for (const HeadedGroup& headed : config_.groups)
-        if (headed.order.group == child.group) row.model = headed.order.model;
-      if (child.rank == 0) row.describe = group.loaded().describe;
-      if (row.state == "ready") {
-        row.state = std::string(name_of(group.state()));
-        row.reason = group.reason();
-      }
+      describe_rank(child, row);
     }
     if (!report) {
       rows.push_back(std::move(row));

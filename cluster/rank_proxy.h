@@ -1,7 +1,7 @@
 // The ranks that this node runs of a group which another node heads. The head decides; this machine
 // hands its orders to the processes, tells it how they stand, and ends a generation by itself where
-// the head can't or need not be asked: a rank of this node is lost, or the head's node is. Nothing
-// runs on without a head. Pure; owned by the supervisor of the node.
+// the head can't or need not be asked: a rank of this node is lost, the head's node is, or this
+// node drains. Nothing runs on without a head. Pure; owned by the supervisor of the node.
 #pragma once
 
 #include <map>
@@ -24,9 +24,12 @@ struct Ordered {
   RanksOrder order;
 };
 }  // namespace proxy_in
-using ProxyInput = std::variant<proxy_in::HeadJoined, proxy_in::HeadGone, proxy_in::Ordered,
-                                group_in::RankUp, group_in::RankLost, group_in::RankSuspect,
-                                group_in::Loaded, group_in::Fault, group_in::Tick>;
+/// Drain: the ranks here end, and none serves again. Unformed: the head is told as of a rank that
+/// could not load.
+using ProxyInput =
+    std::variant<proxy_in::HeadJoined, proxy_in::HeadGone, proxy_in::Ordered, group_in::RankUp,
+                 group_in::RankLost, group_in::RankSuspect, group_in::Listening, group_in::Loaded,
+                 group_in::Fault, group_in::Unformed, group_in::Drain, group_in::Tick>;
 
 namespace proxy_out {
 struct Report {
@@ -37,9 +40,16 @@ struct Load {
   Incarnation process;
   LoadOrder order;
 };
+/// All ranks of the group listen: this one is told where, once.
+struct Join {
+  int32_t rank = 0;
+  Incarnation process;
+  RankJoin join;
+};
 }  // namespace proxy_out
-using ProxyEffect = std::variant<proxy_out::Report, proxy_out::Load, group_out::Form,
-                                 group_out::Disband, group_out::Abort, group_out::Kill>;
+using ProxyEffect =
+    std::variant<proxy_out::Report, proxy_out::Load, proxy_out::Join, group_out::Form,
+                 group_out::Disband, group_out::Abort, group_out::Kill>;
 
 class RankProxy {
  public:
@@ -48,6 +58,14 @@ class RankProxy {
 
   void step(Time now, const ProxyInput& input, std::vector<ProxyEffect>& out);
   std::optional<Time> deadline() const;
+  /// How a rank stands, for people.
+  struct View {
+    Generation generation;  ///< it was ordered to load; zero: none
+    std::string unready;    ///< why it does not serve; empty: it does
+  };
+  View view(int32_t rank) const;
+  /// Orders and answers of another generation or process than the one that counts.
+  uint64_t dropped() const { return dropped_; }
   void check() const;
 
  private:
@@ -58,6 +76,8 @@ class RankProxy {
     Generation generation;  ///< it was ordered to load; zero: none
     bool ending = false;    ///< it was told to end
     Time due{};             ///< of ending
+    bool met = false;       ///< it was told where the others listen
+    std::optional<RankListening> listening;
     std::optional<LoadReport> loaded;
     std::optional<StepFault> fault;
     bool runs() const { return generation.value > 0 && !ending; }
@@ -66,8 +86,11 @@ class RankProxy {
   Rank* current(int32_t rank, Incarnation process);
   void on_order(Time now, const RanksOrder& order, std::vector<ProxyEffect>& out);
   void start(const RanksOrder& order, std::vector<ProxyEffect>& out);
+  void join(const RankJoin& join, std::vector<ProxyEffect>& out);
   void on_lost(Time now, const group_in::RankLost& lost, std::vector<ProxyEffect>& out);
-  void on_answer(const ProxyInput& input);
+  /// False: it counts for nothing.
+  bool on_answer(const ProxyInput& input);
+  void on_unformed(const group_in::Unformed& unformed);
   void end(Time now, const std::string& why, std::vector<ProxyEffect>& out);
   void overdue(Time now, std::vector<ProxyEffect>& out);
   RanksReport report() const;
@@ -78,7 +101,9 @@ class RankProxy {
   Generation generation_;  ///< the newest that this head ordered
   Generation over_;        ///< the newest that this head ended
   bool head_ = false;
+  bool draining_ = false;
   bool formed_ = false;  ///< a Form has no Disband yet
+  uint64_t dropped_ = 0;
 };
 
 }  // namespace troupe

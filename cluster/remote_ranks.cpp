@@ -24,6 +24,14 @@ void RemoteRanks::load(const group_out::Load& load, LoadOrder order) {
   node.unsent = true;
 }
 
+void RemoteRanks::join(int32_t rank, const RankJoin& join) {
+  Node& node = nodes_.at(ranks_.at(rank).node);
+  // Without an order its node is gone, and the loss of this rank is on its way.
+  if (!node.order || node.order->load.generation != join.generation) return;
+  node.order->join = join;
+  node.unsent = true;
+}
+
 void RemoteRanks::end(int32_t rank) {
   Node& node = nodes_.at(ranks_.at(rank).node);
   if (!node.order) return;  // the node is gone, and the loss of this rank is on its way
@@ -46,41 +54,51 @@ void RemoteRanks::joined(const std::string& name) {
 
 std::vector<GroupInput> RemoteRanks::reported(const std::string& node, const RanksReport& report) {
   std::vector<GroupInput> out;
-  if (report.group != group_) return out;
   for (const RankState& state : report.ranks) {
     const auto at = ranks_.find(state.rank);
-    if (at == ranks_.end() || at->second.node != node) continue;
+    if (report.group != group_ || at == ranks_.end() || at->second.node != node) {
+      ++dropped_;
+      continue;
+    }
     Rank& rank = at->second;
     // A process that lives on took no part in what is over: it is as good as a new one.
     const bool spared = rank.ended.value > 0 && report.over >= rank.ended;
-    if (rank.process != state.process || spared) {
-      if (rank.process != Incarnation())
+    if (rank.told.process != state.process || spared) {
+      if (rank.told.process != Incarnation())
         out.push_back(group_in::RankLost{
-            state.rank, rank.process,
+            state.rank, rank.told.process,
             state.why.empty() ? std::string("its process was replaced") : state.why});
-      rank.process = state.process;
-      rank.suspect = false;
+      rank.told = {.rank = state.rank, .process = state.process};
       rank.ended = Generation();
       if (state.process != Incarnation())
         out.push_back(group_in::RankUp{state.rank, state.process});
     }
-    if (state.process == Incarnation()) continue;
-    if (std::exchange(rank.suspect, state.suspect) != state.suspect)
-      out.push_back(group_in::RankSuspect{state.rank, state.process, state.suspect});
-    if (state.loaded && state.loaded->rank == state.rank)
-      out.push_back(group_in::Loaded{state.process, *state.loaded});
-    if (state.fault) out.push_back(group_in::Fault{state.process, *state.fault});
+    if (state.process != Incarnation()) news(rank.told, state, out);
+    rank.told = state;
   }
   return out;
+}
+
+/// Of a process that is known.
+void RemoteRanks::news(const RankState& before, const RankState& now,
+                       std::vector<GroupInput>& out) {
+  if (now.suspect != before.suspect)
+    out.push_back(group_in::RankSuspect{now.rank, now.process, now.suspect});
+  if (now.listening && now.listening != before.listening && now.listening->rank == now.rank)
+    out.push_back(group_in::Listening{now.process, *now.listening});
+  if (now.loaded && now.loaded != before.loaded && now.loaded->rank == now.rank)
+    out.push_back(group_in::Loaded{now.process, *now.loaded});
+  if (now.fault && now.fault != before.fault)
+    out.push_back(group_in::Fault{now.process, *now.fault});
 }
 
 std::vector<GroupInput> RemoteRanks::gone(const std::string& node, const std::string& why) {
   std::vector<GroupInput> out;
   for (auto& [number, rank] : ranks_) {
-    if (rank.node != node || rank.process == Incarnation()) continue;
-    out.push_back(group_in::RankLost{number, std::exchange(rank.process, {}), why});
-    rank.suspect = false;
+    if (rank.node != node) continue;
+    const RankState told = std::exchange(rank.told, {});
     rank.ended = Generation();
+    if (told.process != Incarnation()) out.push_back(group_in::RankLost{number, told.process, why});
   }
   // Its next life knows nothing of what this one was told.
   if (auto at = nodes_.find(node); at != nodes_.end()) at->second = Node{};

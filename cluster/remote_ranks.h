@@ -25,6 +25,8 @@ class RemoteRanks {
 
   // What ShardGroup wants of a rank that has() names.
   void load(const group_out::Load& load, LoadOrder order);
+  /// Of the generation that its node was last ordered to load.
+  void join(int32_t rank, const RankJoin& join);
   /// Abort, and Kill too: the node kills who does not obey, it is told once more.
   void end(int32_t rank);
   /// Orders that are to be sent now, by node, each once.
@@ -32,26 +34,29 @@ class RemoteRanks {
 
   /// The node may be spoken to, again or for the first time: what it was told last, to be sent.
   void joined(const std::string& node);
-  /// What its report means for the group, in order. Reports of a group or rank that is not the
-  /// node's mean nothing.
+  /// What is new in its report and what that means for the group, in order. Ranks that are not the
+  /// node's mean nothing and are counted.
   std::vector<GroupInput> reported(const std::string& node, const RanksReport& report);
   /// The node was found dead or is another process: all its ranks are lost.
   std::vector<GroupInput> gone(const std::string& node, const std::string& why);
+  uint64_t dropped() const { return dropped_; }
 
  private:
   struct Rank {
     std::string node;
-    Incarnation process;  ///< as last reported; zero: none
-    bool suspect = false;
+    RankState told;    ///< as last reported; its process zero: none
     Generation ended;  ///< the process was told to end it; zero: it was not
   };
   struct Node {
     std::optional<RanksOrder> order;  ///< the last one
     bool unsent = false;
   };
+  static void news(const RankState& before, const RankState& now, std::vector<GroupInput>& out);
+
   GroupId group_;
   std::map<int32_t, Rank> ranks_;
   std::map<std::string, Node> nodes_;
+  uint64_t dropped_ = 0;
 };
 
 }  // namespace troupe

@@ -9,12 +9,24 @@
 
 namespace troupe {
 
-ShardGroup::ShardGroup(GroupId id, int32_t ranks, double timing_scale)
+ShardGroup::ShardGroup(GroupId id, int32_t ranks, double timing_scale,
+                       std::vector<std::string> nodes)
     : id_(id),
       abort_deadline_(scaled(kAbortDeadline, timing_scale)),
       load_timeout_(scaled(kLoadTimeout, timing_scale)),
-      ranks_(static_cast<size_t>(ranks)) {
+      ranks_(static_cast<size_t>(ranks)),
+      nodes_(std::move(nodes)) {
   TROUPE_CHECK(ranks >= 1, ranks);
+  TROUPE_CHECK(nodes_.empty() || nodes_.size() == ranks_.size(), ranks, nodes_.size());
+  // Ranks of one node have nobody to look for.
+  if (std::ranges::adjacent_find(nodes_, std::ranges::not_equal_to()) == nodes_.end())
+    nodes_.clear();
+}
+
+std::string ShardGroup::process_of(size_t rank) const {
+  if (ranks_.size() == 1) return "the shard process";
+  if (nodes_.empty()) return fmt::format("the process of rank {}", rank);
+  return fmt::format("the process of rank {} on node {}", rank, nodes_[rank]);
 }
 
 bool ShardGroup::current(int32_t rank, Incarnation incarnation) const {
@@ -38,14 +50,12 @@ void ShardGroup::step(Time now, const GroupInput& input, std::vector<GroupEffect
       ranks_[static_cast<size_t>(suspect->rank)].suspect = suspect->suspect;
       settle(out);
     }
+  } else if (auto* listening = std::get_if<group_in::Listening>(&input)) {
+    on_listening(*listening, out);
   } else if (auto* loaded = std::get_if<group_in::Loaded>(&input)) {
-    if (current(loaded->report.rank, loaded->incarnation)) on_loaded(now, *loaded, out);
+    on_loaded(now, *loaded, out);
   } else if (auto* fault = std::get_if<group_in::Fault>(&input)) {
-    const bool known = std::any_of(ranks_.begin(), ranks_.end(), [&](const Rank& r) {
-      return r.state == RankState::loaded && r.incarnation == fault->incarnation;
-    });
-    if (known && fault->fault.generation == generation_)
-      end_generation(now, "a step failed: " + fault->fault.error.message, out);
+    on_fault(now, *fault, out);
   } else if (auto* unformed = std::get_if<group_in::Unformed>(&input)) {
     if (formed_ && unformed->generation == generation_) fail_load(now, unformed->error, out);
   } else if (std::holds_alternative<group_in::Drain>(input)) {
@@ -79,18 +89,59 @@ void ShardGroup::on_lost(Time now, const group_in::RankLost& lost, std::vector<G
   if (expected)
     out.push_back(group_out::Announce{});
   else
-    end_generation(now,
-                   (ranks_.size() == 1 ? "the shard process ended: "
-                                       : fmt::format("the process of rank {} ended: ", lost.rank)) +
-                       lost.why,
-                   out);
+    end_generation(
+        now, fmt::format("{} ended: {}", process_of(static_cast<size_t>(lost.rank)), lost.why),
+        out);
+}
+
+void ShardGroup::on_listening(const group_in::Listening& listening, std::vector<GroupEffect>& out) {
+  const RankListening& note = listening.note;
+  if (nodes_.empty() || note.generation != generation_ ||
+      !current(note.rank, listening.incarnation)) {
+    ++dropped_;
+    return;
+  }
+  Rank& told = ranks_[static_cast<size_t>(note.rank)];
+  if (told.state != RankState::loading || told.address) {
+    ++dropped_;
+    return;
+  }
+  told.address = note.address;
+  if (!std::ranges::all_of(ranks_, [](const Rank& r) { return r.address.has_value(); })) return;
+  std::vector<HostPort> addresses;
+  for (const Rank& rank : ranks_) addresses.push_back(*rank.address);
+  for (size_t i = 0; i < ranks_.size(); ++i)
+    out.push_back(
+        group_out::Join{static_cast<int32_t>(i), ranks_[i].incarnation, generation_, addresses});
+}
+
+/// What ranks that have yet to meet wait for, to follow a sentence.
+std::string ShardGroup::unmet() const {
+  if (nodes_.empty()) return {};
+  for (size_t i = 0; i < ranks_.size(); ++i)
+    if (!ranks_[i].address) return fmt::format(": {} has not said where it listens", process_of(i));
+  return {};
+}
+
+void ShardGroup::on_fault(Time now, const group_in::Fault& fault, std::vector<GroupEffect>& out) {
+  const bool known = std::any_of(ranks_.begin(), ranks_.end(), [&](const Rank& r) {
+    return r.state == RankState::loaded && r.incarnation == fault.incarnation;
+  });
+  if (known && fault.fault.generation == generation_)
+    end_generation(now, "a step failed: " + fault.fault.error.message, out);
+  else
+    ++dropped_;
 }
 
 void ShardGroup::on_loaded(Time now, const group_in::Loaded& loaded,
                            std::vector<GroupEffect>& out) {
   const LoadReport& report = loaded.report;
+  if (report.generation != generation_ || !current(report.rank, loaded.incarnation) ||
+      ranks_[static_cast<size_t>(report.rank)].state != RankState::loading) {
+    ++dropped_;
+    return;
+  }
   Rank& rank = ranks_[static_cast<size_t>(report.rank)];
-  if (report.generation != generation_ || rank.state != RankState::loading) return;
   if (!report.ok) {
     // It says why and then ends by itself; supervision backs off and tries again.
     fail_load(now, report.error, out);
@@ -138,7 +189,7 @@ void ShardGroup::overdue(Time now, std::vector<GroupEffect>& out) {
       continue;
     const std::string why = state == RankState::loading ? "loading took too long"
                                                         : "it did not end in time when told to";
-    if (state == RankState::loading) end_generation(now, why, out);
+    if (state == RankState::loading) end_generation(now, why + unmet(), out);
     out.push_back(group_out::Kill{static_cast<int32_t>(i), ranks_[i].incarnation, why});
     ranks_[i].due = now + abort_deadline_;  // RankLost follows; if not, again
   }
@@ -184,11 +235,15 @@ void ShardGroup::start_loading(Time now, std::vector<GroupEffect>& out) {
 void ShardGroup::settle(std::vector<GroupEffect>& out) {
   if (!all_loaded()) return;
   const GroupState before = state_;
-  const bool any_suspect =
-      std::any_of(ranks_.begin(), ranks_.end(), [](const Rank& r) { return r.suspect; });
-  state_ = draining_ ? GroupState::draining : any_suspect ? GroupState::suspect : GroupState::ready;
-  reason_ = draining_ ? "draining" : any_suspect ? "the shard process is silent" : "";
-  if (state_ != before) out.push_back(group_out::Announce{});
+  const std::string told = std::exchange(reason_, {});
+  const auto silent = std::ranges::find_if(ranks_, [](const Rank& r) { return r.suspect; });
+  const bool suspect = silent != ranks_.end();
+  state_ = draining_ ? GroupState::draining : suspect ? GroupState::suspect : GroupState::ready;
+  if (draining_)
+    reason_ = "draining";
+  else if (suspect)
+    reason_ = process_of(static_cast<size_t>(silent - ranks_.begin())) + " is silent";
+  if (state_ != before || reason_ != told) out.push_back(group_out::Announce{});
 }
 
 std::optional<Time> ShardGroup::deadline() const {
@@ -212,6 +267,7 @@ void ShardGroup::check() const {
                  rank.incarnation);
     const bool of_generation = rank.state == RankState::loading || rank.state == RankState::loaded;
     TROUPE_CHECK(!of_generation || generation_.value > 0, id_);
+    TROUPE_CHECK(!rank.address || !nodes_.empty(), id_);
     TROUPE_CHECK((of_generation && ranks_.size() > 1) == formed_, id_, formed_);
   }
 }

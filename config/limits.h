@@ -245,8 +245,10 @@ inline constexpr size_t kCollectiveTextBytesMax = 256;
 inline constexpr size_t kShmRingBytes = 128 * kKiB;
 /// What is copied before the reader is told: it copies one piece while the next is written.
 inline constexpr size_t kShmPieceBytes = 16 * kKiB;
-/// Awake for a peer that is about to answer; longer, and a neighbour could use the core.
-inline constexpr Duration kShmSpin = 4us;
+/// Awake for a peer that is about to answer, by what paid off last. To be woken takes some 50 us, the
+/// parts of a layer that two ranks compute side by side differ by 10 to 30; beside a busy neighbour
+/// the least is what is lost.
+inline constexpr Duration kShmSpinMin = 4us, kShmSpinMax = 100us;
 /// One TLS record: what a connection holds of its sender's bytes.
 inline constexpr size_t kTcpRecordBytes = 16 * kKiB;
 /// All bytes of a gather up to which ranks send to each other directly; above, in a ring, where
@@ -271,6 +273,9 @@ inline constexpr size_t kStepBytesMax = 256 * kMiB;
 inline constexpr Duration kFollowIdleMax = 150s;
 /// For the memory that ranks share to reach one of them: it leaves the node with the order to load.
 inline constexpr Duration kRankMemoryWait = 5s;
+/// For a rank that listens, until all of its group do; and then, until they are connected. The
+/// others got their orders at the same time; a broken link between nodes is dialled anew within.
+inline constexpr Duration kRankJoinWait = 10s, kRankConnectWait = 10s;
 
 // -- model files
 // --------------------------------------------------------------------------------------------

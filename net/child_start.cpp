@@ -68,6 +68,9 @@ std::vector<uint8_t> encode_child_start(const ChildStart& start) {
   out.set_config_digest(start.config_digest.data(), start.config_digest.size());
   out.set_node_socket(start.node_socket);
   out.set_own_socket(start.own_socket);
+  out.set_rank_host(start.rank_host);
+  out.set_first_rank_port(start.rank_ports.first);
+  out.set_last_rank_port(start.rank_ports.last);
   out.set_timing_scale(start.limits.timing_scale);
   out.set_router_requests(start.limits.router_requests);
   out.set_batcher_queue(start.limits.batcher_queue);
@@ -98,7 +101,8 @@ Result<ChildStart> decode_child_start(std::span<const uint8_t> bytes) {
       in.config_digest().size() != start.config_digest.size() ||
       in.tenant_root().size() != start.tenant_root.size() ||
       in.value_key().size() != start.value_key.size() ||
-      in.role() > static_cast<uint32_t>(Role::client) || !take_link(in.link(), start.link))
+      in.role() > static_cast<uint32_t>(Role::client) || in.first_rank_port() > UINT16_MAX ||
+      in.last_rank_port() > UINT16_MAX || !take_link(in.link(), start.link))
     return fail(ErrorCode::data_loss,
                 "the lifeline's first packet does not parse; the node runs another build");
   start.cluster = in.cluster();
@@ -110,6 +114,9 @@ Result<ChildStart> decode_child_start(std::span<const uint8_t> bytes) {
   std::memcpy(start.config_digest.data(), in.config_digest().data(), start.config_digest.size());
   start.node_socket = in.node_socket();
   start.own_socket = in.own_socket();
+  start.rank_host = in.rank_host();
+  start.rank_ports = {static_cast<uint16_t>(in.first_rank_port()),
+                      static_cast<uint16_t>(in.last_rank_port())};
   start.limits.timing_scale = in.timing_scale();
   start.limits.router_requests = in.router_requests();
   start.limits.batcher_queue = in.batcher_queue();

@@ -21,6 +21,8 @@ struct ChildStart {
   Digest config_digest{};
   std::string node_socket;  ///< the node's AF_UNIX socket, to dial
   std::string own_socket;   ///< where this process listens; shards only
+  std::string rank_host;    ///< where a rank waits for those of other hosts; shards only
+  PortRange rank_ports;
   Limits limits;
   bool json_log = false;
   // routers only:

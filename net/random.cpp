@@ -12,6 +12,12 @@ uint64_t random_bits() {
   return bits;
 }
 
+Digest random_secret() {
+  Digest secret{};
+  TROUPE_CHECK(RAND_bytes(secret.data(), static_cast<int>(secret.size())) == 1);
+  return secret;
+}
+
 RequestId random_request_id() { return {random_bits(), random_bits()}; }
 
 }  // namespace troupe

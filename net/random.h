@@ -8,6 +8,7 @@
 namespace troupe {
 
 uint64_t random_bits();
+Digest random_secret();
 RequestId random_request_id();
 
 }  // namespace troupe

@@ -9,14 +9,11 @@
 
 #include "config/check.h"
 #include "config/limits.h"
-#include "model/native/cpu_thread.h"
 #include "net/collective_frame.h"
 
 namespace troupe {
 
 namespace {
-
-constexpr int kPausesPerLook = 8;
 
 std::unexpected<Error> damaged(int peer) {
   return fail(ErrorCode::data_loss,
@@ -102,13 +99,7 @@ bool ShmMesh::may_go_on(const Interest& interest) const {
 }
 
 Result<bool> ShmMesh::wait(const Interest& interest, Instant until) {
-  const Instant spin_end = std::chrono::steady_clock::now() + kShmSpin;
-  do {
-    for (int i = 0; i < kPausesPerLook; ++i) {
-      if (may_go_on(interest)) return true;
-      native::spin_pause();
-    }
-  } while (std::chrono::steady_clock::now() < spin_end);
+  if (spin_.spin([&] { return may_go_on(interest); })) return true;
   FutexBell& bell = control_.bells[static_cast<size_t>(rank_)];
   for (;;) {
     const uint32_t ticket = bell.ready();

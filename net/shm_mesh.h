@@ -1,11 +1,13 @@
-// PipeMesh over the shared memory of ranks under one supervisor. Waits by looking for kShmSpin,
-// then asleep on the rank's bell. Owner: one RankExchange; one thread, except abort().
+// PipeMesh over the shared memory of ranks under one supervisor. Waits by looking, for
+// kShmSpinMin to kShmSpinMax, then asleep on the rank's bell. Owner: one RankExchange; one thread, except abort().
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "config/limits.h"
+#include "model/native/spin_budget.h"
 #include "net/pipe_mesh.h"
 #include "net/shm_map.h"
 
@@ -44,6 +46,7 @@ class ShmMesh final : public PipeMesh {
   ShmControl& control_;
   const int rank_;
   std::vector<Peer> peers_;  ///< by rank
+  native::SpinBudget spin_{kShmSpinMin.count(), kShmSpinMax.count()};
 };
 
 }  // namespace troupe

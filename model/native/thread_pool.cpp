@@ -26,8 +26,6 @@ static_assert(kPoolChunksMax + kSpare < kCallerSleeps);
 constexpr int64_t kWorkerSpinMin = 2'000;
 constexpr int64_t kWorkerSpinMax = 60'000;
 constexpr int64_t kCallerSpin = 30'000;
-/// A spin that stood still for so long was put off its core: somebody else needs it.
-constexpr int64_t kStolen = 40'000;
 constexpr int kPausesPerLook = 8;
 
 int64_t now_ns() {
@@ -130,10 +128,10 @@ void ThreadPool::finish_phase(int own_chunks) {
 void ThreadPool::worker_loop(int thread) {
   ::pthread_setname_np(::pthread_self(), ("native " + std::to_string(thread)).c_str());
   set_float_mode();
-  int64_t spin_ns = kWorkerSpinMax;
+  SpinBudget spin(kWorkerSpinMin, kWorkerSpinMax);
   uint64_t seen = 0;
   for (;;) {
-    seen = await_phase(seen, spin_ns);
+    seen = await_phase(seen, spin);
     if (stopping_.load(std::memory_order_relaxed)) return;
     const auto done = static_cast<uint32_t>(work(thread));
     if (done == 0) continue;
@@ -142,27 +140,11 @@ void ThreadPool::worker_loop(int thread) {
   }
 }
 
-/// Waits for another phase than `seen`: spins for `spin_ns`, which it adapts, then sleeps.
-uint64_t ThreadPool::await_phase(uint64_t seen, int64_t& spin_ns) {
-  const auto next = [&] { return word_.load(std::memory_order_acquire) >> 32; };
-  uint64_t phase = next();
-  if (phase != seen) return phase;
-  int64_t last = now_ns();
-  const int64_t end = last + spin_ns;
-  bool stolen = false;
-  while (last < end) {
-    for (int i = 0; i < kPausesPerLook; ++i) {
-      spin_pause();
-      if ((phase = next()) != seen) {
-        spin_ns = std::min(spin_ns * 2, kWorkerSpinMax);
-        return phase;
-      }
-    }
-    const int64_t now = now_ns();
-    stolen = stolen || now - last > kStolen;
-    last = now;
-  }
-  spin_ns = stolen ? kWorkerSpinMin : std::max(spin_ns / 2, kWorkerSpinMin);
+/// Waits for another phase than `seen`: spins, then sleeps.
+uint64_t ThreadPool::await_phase(uint64_t seen, SpinBudget& spin) {
+  uint64_t phase = seen;
+  if (spin.spin([&] { return (phase = word_.load(std::memory_order_acquire) >> 32) != seen; }))
+    return phase;
   sleepers_.fetch_add(1);
   while ((phase = word_.load() >> 32) == seen)
     futex_wait(phase_half(word_), static_cast<uint32_t>(seen));

@@ -13,6 +13,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "model/native/spin_budget.h"
+
 namespace troupe::native {
 
 /// Chunks of one phase at most; more would reach into the phase number.
@@ -55,7 +57,7 @@ class ThreadPool {
   int work(int thread);
   void finish_phase(int own_chunks);
   void worker_loop(int thread);
-  uint64_t await_phase(uint64_t seen, int64_t& spin_ns);
+  uint64_t await_phase(uint64_t seen, SpinBudget& spin);
 
   /// Number of the phase << 32 | kSpare + chunks that nobody claimed yet. The lower half falls
   /// below kSpare by at most one a thread, each of which then looks before it claims.

@@ -25,9 +25,11 @@ class InlineLane final : public Lane {
     capabilities =
         *partition_.load(OracleWeights(), oracle_spec(), whole_model(oracle_spec()), 0, budget);
   }
-  void load(LoadOrder, std::function<void(Result<LoadedModel>)>) override {
+  void load(LoadOrder, std::function<void(HostPort)>,
+            std::function<void(Result<LoadedModel>)>) override {
     FAIL("the batcher does not load");
   }
+  void join(RankJoin) override { FAIL("the batcher does not join"); }
   void run(std::shared_ptr<const StepPlan> plan, Duration timeout,
            std::function<void(BatcherInput)> done) override {
     if (hang) return;

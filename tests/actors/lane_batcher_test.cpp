@@ -71,7 +71,8 @@ class Pipeline {
       order.max_slots = 20;
       auto promise = std::make_shared<std::promise<Result<LoadedModel>>>();
       loads.push_back(promise->get_future());
-      lanes_.back()->load(order, [promise](Result<LoadedModel> l) { promise->set_value(l); });
+      lanes_.back()->load(
+          order, [](HostPort) {}, [promise](Result<LoadedModel> l) { promise->set_value(l); });
     }
     for (auto& load : loads) {
       const auto loaded = load.get();

@@ -40,8 +40,9 @@ struct Group {
   std::future<Result<LoadedModel>> load(size_t rank, LoadOrder order) {
     auto promise = std::make_shared<std::promise<Result<LoadedModel>>>();
     order.rank = static_cast<int32_t>(rank);
-    lanes[rank]->load(std::move(order),
-                      [promise](Result<LoadedModel> loaded) { promise->set_value(loaded); });
+    lanes[rank]->load(
+        std::move(order), [](HostPort) { FAIL("ranks of one host don't listen"); },
+        [promise](Result<LoadedModel> loaded) { promise->set_value(loaded); });
     return promise->get_future();
   }
   std::future<Error> follow(size_t rank) {

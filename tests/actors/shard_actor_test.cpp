@@ -17,10 +17,15 @@ class ScriptedLane final : public Lane {
   Result<LoadedModel> answer =
       fail(ErrorCode::data_loss, "model.gguf is truncated; download it again");
   LoadOrder order;
-  void load(LoadOrder asked, std::function<void(Result<LoadedModel>)> done) override {
+  std::optional<HostPort> listens;  ///< where it says to wait for other hosts
+  std::optional<RankJoin> joined;
+  void load(LoadOrder asked, std::function<void(HostPort)> listening,
+            std::function<void(Result<LoadedModel>)> done) override {
     order = std::move(asked);
+    if (listens) listening(*listens);
     done(answer);
   }
+  void join(RankJoin join) override { joined = std::move(join); }
   void run(std::shared_ptr<const StepPlan>, Duration, std::function<void(BatcherInput)>) override {}
   Duration idle{};  ///< not 0 once it follows
   std::function<void()> stepped;
@@ -183,4 +188,23 @@ TEST_CASE("shard actor: a loaded model is published and reported under the order
     CHECK(process.back().actors[1].id == "n1/shard/oracle.0.0");
     CHECK(process.back().describe == "oracle");
   }
+}
+
+TEST_CASE("shard actor: a rank tells where it waits for other hosts, and its lane who they are") {
+  Scene scene;
+  scene.lane->listens = HostPort{"10.0.0.2", 7501};
+  LoadOrder order = Scene::order();
+  order.rank = 1;
+  order.tensor_parallel = 2;
+  order.hosts = {0, 1};
+  scene.send(order);
+  const auto told = scene.node->all<RankListening>();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0] == RankListening{GroupId(2), Generation(5), 1, {"10.0.0.2", 7501}});
+  CHECK(scene.lane->order.hosts == std::vector<int32_t>{0, 1});
+  CHECK(!scene.lane->joined);
+  const RankJoin join{GroupId(2), Generation(5), {{"10.0.0.1", 7500}, {"10.0.0.2", 7501}}, {}};
+  scene.send(join);
+  REQUIRE(scene.lane->joined);
+  CHECK(*scene.lane->joined == join);
 }

@@ -5,9 +5,13 @@ from pathlib import Path
 from started import free_ports, troupe
 
 
-def write_config(folder: Path, hosts: dict[str, tuple[str, int]], routers: dict[str, str], models: str, more: str = "") -> Path:
-    """Of nodes by (host, control port) and routers by address; certificates are expected in folder/certs."""
-    nodes = "".join(f"  - {{name: {n}, host: {host}, control_port: {port}}}\n" for n, (host, port) in hosts.items())
+def write_config(folder: Path, hosts: dict[str, tuple[str, int]], routers: dict[str, str], models: str, more: str = "",
+                 devices: dict[str, int] | None = None) -> Path:
+    """Of nodes by (host, control port) and routers by address; certificates are expected in folder/certs. `devices`: slots
+    for ranks, of nodes that have more than one."""
+    slots = {n: ", ".join(f"cpu:{i}" for i in range((devices or {}).get(n, 1))) for n in hosts}
+    nodes = "".join(f"  - {{name: {n}, host: {host}, control_port: {port}, devices: [{slots[n]}]}}\n"
+                    for n, (host, port) in hosts.items())
     doors = "".join(f"  - {{node: {n}, http: {address}}}\n" for n, address in routers.items())
     path = folder / "cluster.yaml"
     path.write_text(f"cluster: demo\nnodes:\n{nodes}routers:\n{doors}models:\n  - {models}\n"

@@ -1,6 +1,7 @@
 """A cluster of several nodes, each on a host of its own (hosts.py), for one test; leaves no process behind."""
 
 import shutil
+import signal
 import subprocess
 
 import talk
@@ -11,6 +12,7 @@ from processes import poll
 from started import BINARY, READY_S, Family, short_folder, start
 
 CONTROL_PORT, HTTP_PORT = 7400, 8080
+DRAINED_S = 30  # a node without requests
 
 
 class HostNode(NodeState):
@@ -32,6 +34,12 @@ class HostNode(NodeState):
         self._cluster.notice()
         self.process.kill()
         self.process.wait()
+
+    def drain(self) -> int:
+        """Its exit code."""
+        self._cluster.notice()
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DRAINED_S)
 
     def admin(self, path: str) -> talk.Answer:
         with self._cluster.hosts.on(self.name):
@@ -68,7 +76,8 @@ class HostNode(NodeState):
 class ClusterOnHosts:
     """Use as a context manager: entered once every node is ready. A node a host, a router each."""
 
-    def __init__(self, names: list[str], models: str = "", more: str = ""):
+    def __init__(self, names: list[str], models: str = "", more: str = "", devices: dict[str, int] | None = None):
+        """`devices`: slots for ranks, of nodes that have more than one."""
         self.folder = short_folder()
         self._family = Family()
         self.nodes: dict[str, HostNode] = {}
@@ -76,7 +85,8 @@ class ClusterOnHosts:
         try:
             places = {name: (address, CONTROL_PORT) for name, address in self.hosts.addresses.items()}
             routers = {name: f"127.0.0.1:{HTTP_PORT + i}" for i, name in enumerate(names)}
-            self.config = write_config(self.folder, places, routers, models or one_group_a_node(names), more)
+            self.config = write_config(self.folder, places, routers, models or one_group_a_node(names), more,
+                                       devices)
             make_certificates(self.folder, names)
             self.nodes = {name: HostNode(self, name, HTTP_PORT + i) for i, name in enumerate(names)}
             for node in self.nodes.values():

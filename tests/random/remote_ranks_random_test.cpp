@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <utility>
 
 #include "cluster/rank_proxy.h"
 #include "cluster/remote_ranks.h"
@@ -48,37 +49,39 @@ class World {
       now_ += 1ms;
     }
   }
-  /// Until all serve, and a second longer: it must stay so.
+  /// Until nothing is on its way any more.
   void settle() {
     for (auto& [rank, p] : processes_)
       if (p.suspect) suspect(rank);
-    for (int i = 0, more = 200; i < 4000 && more > 0; ++i) {
+    for (int i = 0; i < 4000 && !at_rest(); ++i) {
       turn();
       now_ += 5ms;
-      if (serving()) --more;
     }
   }
   void check_serving() {
     CHECK(name_of(group_->state()) == "ready");
     for (const auto& [rank, p] : processes_) {
       CHECK(p.generation == group_->generation());
+      CHECK(p.met);
       CHECK(p.loaded);
     }
   }
 
  private:
-  bool serving() const {
-    return name_of(group_->state()) == "ready" && to_node_.empty() && to_head_.empty() &&
-           std::ranges::all_of(processes_, [](const auto& entry) { return entry.second.loaded; });
-  }
-
   struct Process {
     uint64_t id = 0;  ///< 0: none; spawned again when `spawn_at` comes
     Generation generation;
-    bool loaded = false, ending = false, suspect = false;
+    bool listens = false, told = false, met = false, loaded = false, ending = false,
+         suspect = false;
     Time spawn_at{};
   };
   static bool local(int32_t rank) { return rank < 2; }
+  bool at_rest() const {
+    return to_node_.empty() && to_head_.empty() && group_->state() == GroupState::ready &&
+           std::ranges::all_of(processes_, [](const auto& entry) {
+             return entry.second.loaded && !entry.second.ending;
+           });
+  }
 
   void spawn(int32_t rank) {
     Process& p = processes_[rank];
@@ -114,6 +117,21 @@ class World {
     CHECK(p.generation == Generation());  // told twice
     p.generation = generation;
   }
+  static HostPort place(const Process& p) { return {"h", static_cast<uint16_t>(p.id % 60000)}; }
+  void join(int32_t rank, Incarnation process, const RankJoin& join) {
+    Process& p = processes_[rank];
+    if (Incarnation(p.id) != process) return;
+    CHECK(p.listens);
+    CHECK(!std::exchange(p.told, true));
+    p.met = true;
+    CHECK(join.generation == p.generation);
+    REQUIRE(join.addresses.size() == 4);
+    CHECK(join.addresses[static_cast<size_t>(rank)] == place(p));
+    // The place of who is gone leads nowhere: then nobody has met all of them.
+    for (const auto& [other, q] : processes_)
+      p.met &=
+          q.generation == p.generation && place(q) == join.addresses[static_cast<size_t>(other)];
+  }
   void abort(int32_t rank, Incarnation process) {
     Process& p = processes_[rank];
     if (p.id != 0 && Incarnation(p.id) == process) p.ending = true;
@@ -132,6 +150,12 @@ class World {
           remote_->load(*load, order_to);
         else
           order(load->rank, load->incarnation, load->generation);
+      } else if (auto* meet = std::get_if<group_out::Join>(&effect)) {
+        const RankJoin where{kGroup, meet->generation, meet->addresses, {}};
+        if (remote_->has(meet->rank))
+          remote_->join(meet->rank, where);
+        else
+          join(meet->rank, meet->incarnation, where);
       } else if (auto* gone = std::get_if<group_out::Abort>(&effect)) {
         if (remote_->has(gone->rank))
           remote_->end(gone->rank);
@@ -154,6 +178,8 @@ class World {
       } else if (auto* load = std::get_if<proxy_out::Load>(&effect)) {
         CHECK(formed);
         order(load->order.rank, load->process, load->order.generation);
+      } else if (auto* meet = std::get_if<proxy_out::Join>(&effect)) {
+        join(meet->rank, meet->process, meet->join);
       } else if (auto* gone = std::get_if<group_out::Abort>(&effect)) {
         abort(gone->rank, gone->incarnation);
       } else if (std::holds_alternative<group_out::Form>(effect)) {
@@ -194,7 +220,11 @@ class World {
           kill(rank, "exit status 70");
         break;
       default:
-        if (p.id != 0 && !p.ending && p.generation.value > 0 && !p.loaded) {
+        if (p.id == 0 || p.ending || p.generation == Generation() || p.loaded) break;
+        if (!std::exchange(p.listens, true)) {
+          const Incarnation process(p.id);
+          tell(rank, group_in::Listening{process, {kGroup, p.generation, rank, place(p)}});
+        } else if (p.met) {
           p.loaded = true;
           LoadReport report;
           report.group = kGroup;
@@ -219,7 +249,7 @@ class World {
   }
   void head_dies() {
     for (int32_t rank : {0, 1}) processes_[rank] = {.spawn_at = now_ + 10ms};
-    group_.emplace(kGroup, 4, 1.0);
+    group_.emplace(kGroup, 4, 1.0, kNodes);
     remote_.emplace(kGroup, "n1", kNodes);
     node(proxy_in::HeadGone{});
     relink();
@@ -239,7 +269,7 @@ class World {
   std::mt19937_64 random_;
   Time now_{};
   uint64_t ids_ = 0;
-  std::optional<ShardGroup> group_{std::in_place, kGroup, 4, 1.0};
+  std::optional<ShardGroup> group_{std::in_place, kGroup, 4, 1.0, kNodes};
   std::optional<RemoteRanks> remote_{std::in_place, kGroup, "n1", kNodes};
   std::optional<RankProxy> proxy_{std::in_place, kGroup, std::vector<int32_t>{2, 3}, 1.0};
   std::map<int32_t, Process> processes_;

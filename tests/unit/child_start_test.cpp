@@ -21,6 +21,16 @@ TEST_CASE("child start: what a link is told arrives, every field of it") {
   CHECK(*back == start);
 }
 
+TEST_CASE("child start: where a rank waits for those of other hosts arrives") {
+  ChildStart start;
+  start.role = Role::shard;
+  start.rank_host = "fd00::7";
+  start.rank_ports = {7500, 65535};
+  const auto back = decode_child_start(encode_child_start(start));
+  REQUIRE(back.has_value());
+  CHECK(*back == start);
+}
+
 TEST_CASE("child start: a service that does not exist is refused") {
   ChildStart start;
   start.link.targets = {{static_cast<LinkService>(kLinkServices), "n1", "/s"}};

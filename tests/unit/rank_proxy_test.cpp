@@ -47,6 +47,18 @@ struct Rig {
     r.ok = true;
     return r;
   }
+  static RankListening place(int32_t rank, uint32_t generation) {
+    return {GroupId(7), Generation(generation), rank, {"b", static_cast<uint16_t>(100 + rank)}};
+  }
+  void listens(int32_t rank, uint64_t process, uint32_t generation) {
+    step(group_in::Listening{Incarnation(process), place(rank, generation)});
+  }
+  static RanksOrder meeting(uint32_t generation) {
+    RanksOrder o = order(generation);
+    o.join = RankJoin{GroupId(7), Generation(generation), {{"a", 1}, {"a", 2}}, {5}};
+    for (int32_t rank : {2, 3}) o.join->addresses.push_back(place(rank, generation).address);
+    return o;
+  }
   /// Linked to the head, both processes up, told to load generation `g`.
   void run(uint32_t g) {
     step(proxy_in::HeadJoined{});
@@ -235,4 +247,146 @@ TEST_CASE("rank proxy: a rank that does not end in time is killed, again and aga
   }
   rig.lose(3, 3);
   CHECK(!rig.machine.deadline());
+}
+
+TEST_CASE("rank proxy: ranks that listen are told where the others are, once") {
+  Rig rig;
+  rig.run(4);
+  rig.listens(2, 2, 4);
+  CHECK(rig.told(2).listening == Rig::place(2, 4));
+  CHECK(!rig.told(3).listening);
+  rig.listens(2, 2, 4);
+  CHECK(rig.effects.empty());
+  rig.listens(3, 3, 4);
+  CHECK(rig.told(3).listening == Rig::place(3, 4));
+  rig.step(proxy_in::HeadJoined{});  // what the link lost is told again
+  CHECK(rig.told(2).listening == Rig::place(2, 4));
+  rig.ordered(Rig::meeting(4));
+  const auto joins = rig.all<proxy_out::Join>();
+  REQUIRE(joins.size() == 2);
+  CHECK(rig.effects.size() == 2);
+  for (size_t i : {0u, 1u}) {
+    CHECK(joins[i].rank == static_cast<int32_t>(2 + i));
+    CHECK(joins[i].process == Incarnation(2 + i));
+    CHECK(joins[i].join == *Rig::meeting(4).join);
+  }
+  rig.ordered(Rig::meeting(4));
+  CHECK(rig.effects.empty());
+  CHECK(rig.machine.dropped() == 1);  // of the place that was told twice
+}
+
+TEST_CASE("rank proxy: a place of another generation or process means nothing and is counted") {
+  Rig rig;
+  rig.run(4);
+  SUBCASE("another generation's") { rig.listens(2, 2, 3); }
+  SUBCASE("another process's") { rig.listens(2, 22, 4); }
+  SUBCASE("of one that was told to end") {
+    rig.step(proxy_in::HeadGone{});
+    rig.listens(2, 2, 4);
+  }
+  CHECK(rig.all<proxy_out::Report>().empty());
+  CHECK(rig.machine.dropped() == 1);
+}
+
+TEST_CASE("rank proxy: a meeting reaches nobody that is not of it") {
+  Rig rig;
+  rig.run(4);
+  rig.listens(2, 2, 4);
+  SUBCASE("a rank that does not listen yet hears when it does") {
+    rig.ordered(Rig::meeting(4));
+    REQUIRE(rig.all<proxy_out::Join>().size() == 1);
+    CHECK(rig.all<proxy_out::Join>()[0].rank == 2);
+    rig.listens(3, 3, 4);
+    rig.ordered(Rig::meeting(4));
+    REQUIRE(rig.all<proxy_out::Join>().size() == 1);
+    CHECK(rig.all<proxy_out::Join>()[0].rank == 3);
+    return;
+  }
+  uint64_t dropped = 1;
+  SUBCASE("of a former generation") { rig.ordered(Rig::meeting(3)); }
+  SUBCASE("of two generations at once") {
+    RanksOrder mixed = Rig::meeting(4);
+    mixed.join->generation = Generation(3);
+    rig.ordered(mixed);
+  }
+  SUBCASE("after the head is gone") {
+    rig.step(proxy_in::HeadGone{});
+    rig.ordered(Rig::meeting(4));
+  }
+  SUBCASE("after a rank of it was replaced") {
+    rig.lose(3, 3);
+    rig.up(3, 33);
+    rig.ordered(Rig::meeting(4));
+    dropped = 0;  // the head has yet to hear of it
+  }
+  SUBCASE("with its end") {
+    RanksOrder over = Rig::meeting(4);
+    over.over = true;
+    rig.ordered(over);
+    dropped = 0;
+  }
+  CHECK(rig.all<proxy_out::Join>().empty());
+  CHECK(rig.machine.dropped() == dropped);
+}
+
+TEST_CASE("rank proxy: memory that can't be had is an answer to the order to load") {
+  Rig rig;
+  rig.run(4);
+  const Error error{ErrorCode::unavailable, "no shared memory is left", {}};
+  rig.step(group_in::Unformed{Generation(3), error});
+  CHECK(rig.effects.empty());
+  rig.step(group_in::Unformed{Generation(4), error});
+  for (int32_t rank : {2, 3}) {
+    const RankState told = rig.told(rank);
+    REQUIRE(told.loaded.has_value());
+    CHECK(!told.loaded->ok);
+    CHECK(told.loaded->error == error);
+    CHECK(told.loaded->generation == Generation(4));
+    CHECK(told.loaded->rank == rank);
+  }
+  CHECK(rig.machine.view(2).unready == "loading failed: no shared memory is left");
+}
+
+TEST_CASE("rank proxy: a node that drains ends its ranks and has none for the head any more") {
+  Rig rig;
+  rig.run(4);
+  rig.step(group_in::Drain{});
+  CHECK(rig.all<group_out::Disband>().size() == 1);
+  CHECK(rig.all<group_out::Abort>().size() == 2);
+  CHECK(rig.told(2).process == Incarnation());
+  CHECK(rig.told(3).why == "its node is draining");
+  rig.step(group_in::Drain{});
+  CHECK(rig.effects.empty());
+  rig.lose(2, 2);
+  rig.up(2, 22);
+  CHECK(rig.effects.empty());  // the head is not told of anyone
+  rig.lose(3, 3);
+  rig.up(3, 33);
+  rig.ordered(Rig::order(5, 22, 33));
+  CHECK(rig.all<proxy_out::Load>().empty());
+}
+
+TEST_CASE("rank proxy: how a rank stands, in words") {
+  Rig rig;
+  const auto says = [&](const std::string& why, uint32_t generation) {
+    CHECK(rig.machine.view(2).unready == why);
+    CHECK(rig.machine.view(2).generation == Generation(generation));
+  };
+  says("the shard process has not started yet", 0);
+  rig.up(2, 2);
+  says("the head's node is not in the cluster", 0);
+  rig.step(proxy_in::HeadJoined{});
+  says("it waits for the other ranks of its group", 0);
+  rig.up(3, 3);
+  rig.ordered(Rig::order(4));
+  says("the model is loading", 4);
+  rig.step(group_in::Loaded{Incarnation(2), rig.loaded(2, 4)});
+  says("", 4);
+  rig.step(group_in::Fault{Incarnation(2),
+                           {GroupId(7), Generation(4), {ErrorCode::internal, "diverged", {}}}});
+  says("a step failed: diverged", 4);
+  rig.step(proxy_in::HeadGone{});
+  says("the head's node is gone", 4);
+  rig.lose(2, 2);
+  says("the head's node is gone", 0);
 }

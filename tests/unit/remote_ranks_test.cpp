@@ -156,3 +156,62 @@ TEST_CASE("remote ranks: with its node a rank is lost, and the node's next life 
   CHECK(r.take_orders().empty());
   CHECK(only<group_in::RankUp>(r.reported("n2", report({up(1, 11)}))).rank == 1);
 }
+
+TEST_CASE("remote ranks: where all listen joins the order that holds, and is told again with it") {
+  RemoteRanks r = remote();
+  for (int32_t rank : {1, 2, 3}) r.load(load(rank, 10u + static_cast<uint64_t>(rank), 4), order(4));
+  const auto without = r.take_orders();
+  const RankJoin join{GroupId(7), Generation(4), {{"a", 1}, {"b", 2}, {"b", 3}, {"c", 4}}, {9}};
+  for (int32_t rank : {1, 2, 3}) r.join(rank, join);
+  auto orders = r.take_orders();
+  REQUIRE(orders.size() == 2);
+  for (size_t i : {0u, 1u}) {
+    CHECK(!without[i].second.join);
+    REQUIRE(orders[i].second.join.has_value());
+    CHECK(*orders[i].second.join == join);
+    CHECK(orders[i].second.ranks == without[i].second.ranks);
+  }
+  CHECK(r.take_orders().empty());
+  r.joined("n2");
+  CHECK(r.take_orders() == decltype(orders){orders[0]});
+  SUBCASE("a former generation's place is of no use") {
+    RankJoin old = join;
+    old.generation = Generation(3);
+    r.join(1, old);
+    CHECK(r.take_orders().empty());
+  }
+  SUBCASE("the next order has none yet") {
+    r.load(load(1, 21, 5), order(5));
+    CHECK(!r.take_orders().at(0).second.join);
+  }
+  SUBCASE("a node that is gone is told of none") {
+    r.gone("n2", "it was found dead");
+    r.join(1, join);
+    r.joined("n2");
+    CHECK(r.take_orders().empty());
+  }
+}
+
+TEST_CASE("remote ranks: what a rank said before is no news, and foreign words are counted") {
+  RemoteRanks r = remote();
+  RankState state = up(3, 13);
+  state.listening = RankListening{GroupId(7), Generation(4), 3, {"c", 4}};
+  const auto first = r.reported("n3", report({state}));
+  REQUIRE(first.size() == 2);
+  CHECK(std::get<group_in::Listening>(first[1]).incarnation == Incarnation(13));
+  CHECK(std::get<group_in::Listening>(first[1]).note.address == HostPort{"c", 4});
+  CHECK(r.reported("n3", report({state})).empty());
+  state.loaded =
+      LoadReport{.group = GroupId(7), .generation = Generation(4), .rank = 3, .ok = true};
+  CHECK(only<group_in::Loaded>(r.reported("n3", report({state}))).incarnation == Incarnation(13));
+  CHECK(r.reported("n3", report({state})).empty());
+  state.fault = StepFault{GroupId(7), Generation(4), {ErrorCode::internal, "diverged", {}}};
+  CHECK(only<group_in::Fault>(r.reported("n3", report({state}))).incarnation == Incarnation(13));
+  CHECK(r.reported("n3", report({state})).empty());
+  CHECK(r.dropped() == 0);
+  CHECK(r.reported("n2", report({state})).empty());
+  CHECK(r.dropped() == 1);
+  // The same words of another process are.
+  state.process = Incarnation(14);
+  CHECK(r.reported("n3", report({state})).size() == 5);
+}

@@ -228,9 +228,10 @@ TEST_CASE("shard group: a silent rank makes it suspect, its return makes it read
   rig.suspect(1, 11, true);
   rig.loaded(0, 10);
   rig.loaded(1, 11);
-  rig.is(GroupState::suspect, 1, "the shard process is silent");
+  rig.is(GroupState::suspect, 1, "the process of rank 1 is silent");
   rig.suspect(0, 10, true);
-  CHECK(rig.effects.empty());
+  rig.is(GroupState::suspect, 1, "the process of rank 0 is silent");
+  CHECK(rig.all<group_out::Announce>().size() == 1);
   rig.suspect(1, 11, false);
   CHECK(rig.effects.empty());  // the other one is silent yet
   rig.suspect(0, 10, false);

@@ -30,6 +30,7 @@ inline std::vector<Message> wire_samples() {
       2,          1000,          640, 50,  20,  {1, 2, 3, 4}, 96, true, {5, 6, 7, 8}, 12};
   JournalOpen open{key.id,   OwnerEpoch(1), "smollm2",       tokens, 2,   64,
                    sampling, {TokenId(2)},  {"\n\n", "END"}, 10s,    salt};
+  const RankJoin join{GroupId(1), Generation(4), {{"10.0.0.1", 7500}, {"10.0.0.2", 7501}}, digest};
   return {
       Hello{"demo", 1, "build-1", "n1", Role::router, "n1/router", Incarnation(12), digest},
       HelloReply{Incarnation(13), false, "it belongs to cluster x"},
@@ -56,8 +57,9 @@ inline std::vector<Message> wire_samples() {
                    8,
                    {{GroupId(1), "smollm2", "n1", Generation(4), GroupState::suspect, "silent",
                      "/s/g1", Incarnation(15), digest, digest, 2048}}},
-      LoadOrder{GroupId(1), Generation(4), 0, "smollm2", "/m.gguf", "torch", 1, 1, 2, 2048, 512,
-                512, 64, 1 << 20, "avx2", KvType::int8, 4096, 5ms, 2.5},
+      LoadOrder{GroupId(1), Generation(4), 0,   "smollm2", "/m.gguf", "torch", 1,      1,
+                2,          2048,          512, 512,       64,        1 << 20, "avx2", KvType::int8,
+                4096,       5ms,           2.5, {0, 0, 1}},
       AbortOrder{GroupId(1), Generation(4)},
       DrainOrder{30s},
       LoadReport{GroupId(1), Generation(4), 0, false, error, digest, digest, 2048, 512,
@@ -86,6 +88,20 @@ inline std::vector<Message> wire_samples() {
                  {{"n2/shard/smollm2.0.0", Role::shard, 4711, "failed", "died", 2, 3, "signal 9", 4,
                    2ms, 1s, "smollm2", "native", 3, 0}}},
       CutOrder{"n2"},
+      RankListening{GroupId(1), Generation(4), 2, {"10.0.0.2", 7501}},
+      join,
+      RanksOrder{LoadOrder{GroupId(1), Generation(4), 0, "smollm2", "/m.gguf", "native", 3, 1},
+                 {{1, Incarnation(15)}, {2, Incarnation(16)}},
+                 join,
+                 true},
+      RanksReport{
+          GroupId(1),
+          Generation(3),
+          {{1, Incarnation(15), "", true,
+            RankListening{GroupId(1), Generation(4), 1, {"fd00::2", 65535}},
+            LoadReport{GroupId(1), Generation(4), 1, true, {}, digest, digest, 2048, 512},
+            StepFault{GroupId(1), Generation(4), error}},
+           {2, Incarnation(), "signal 9", false, std::nullopt, std::nullopt, std::nullopt}}},
   };
 }
 
