@@ -218,6 +218,30 @@ inline constexpr size_t kNodeReportActorsMax = 800;  ///< rows of a tree that ot
 /// Of a reason or a last error in it: with so many rows a report stays below kWireChunkBytesMax.
 inline constexpr size_t kNodeReportTextMax = 200;
 
+// -- model files between nodes
+// -------------------------------------------------------------------------------------------------
+inline constexpr size_t kFileChunkBytesMax = kMiB;  ///< what a sender reads and frames at a time
+/// All that a node sends together: a tenth of a 10 Gb port, and about a third of a core for TLS, so
+/// that a node which serves hardly notices. 40 GB take five minutes.
+inline constexpr int64_t kFileBytesPerSecond = 128 * kMiB;
+/// Sent at a time; a caller more is told to ask another node. Half that rate is still a disk's.
+inline constexpr size_t kFileTransfersMax = 4;
+inline constexpr size_t kFileCallersMax = 16;         ///< with those that have yet to say what for
+inline constexpr Duration kFileAnswerTimeout = 5s;    ///< dial to answer; a link's dial has 3 s
+inline constexpr Duration kFileSilenceMax = 15s;      ///< no byte moves: broken off
+inline constexpr size_t kFileReadBytes = 256 * kKiB;  ///< of a socket at a time
+/// Read and hashed before callers and peers get their turn: some 3 ms.
+inline constexpr size_t kFileHashBytes = 4 * kMiB;
+/// Received bytes are written to the disk so often, so that the last ones need no long wait.
+inline constexpr int64_t kFileSyncBytes = 64 * kMiB;
+/// Stays free on the disk that a file is fetched to, for everything else there.
+inline constexpr int64_t kFileRoomKept = 256 * kMiB;
+/// Nobody had the file: all are asked again, doubling.
+inline constexpr Duration kFileRetryFirst = 250ms, kFileRetryMax = 10s;
+/// What peers sent was wrong twice: a person must act, and a try costs the whole file.
+inline constexpr Duration kFileWrongRetry = 60s;
+inline constexpr Duration kFileTellInterval = 5s;  ///< how far a file has come, for people
+
 // -- nodes of one host (troupe up)
 // -------------------------------------------------------------------------------------------------
 /// A node told to end has limits.drain, and this for flushing and ending its processes; as the unit
@@ -245,9 +269,9 @@ inline constexpr size_t kCollectiveTextBytesMax = 256;
 inline constexpr size_t kShmRingBytes = 128 * kKiB;
 /// What is copied before the reader is told: it copies one piece while the next is written.
 inline constexpr size_t kShmPieceBytes = 16 * kKiB;
-/// Awake for a peer that is about to answer, by what paid off last. To be woken takes some 50 us, the
-/// parts of a layer that two ranks compute side by side differ by 10 to 30; beside a busy neighbour
-/// the least is what is lost.
+/// Awake for a peer that is about to answer, by what paid off last. To be woken takes some 50 us,
+/// the parts of a layer that two ranks compute side by side differ by 10 to 30; beside a busy
+/// neighbour the least is what is lost.
 inline constexpr Duration kShmSpinMin = 4us, kShmSpinMax = 100us;
 /// One TLS record: what a connection holds of its sender's bytes.
 inline constexpr size_t kTcpRecordBytes = 16 * kKiB;
