@@ -69,4 +69,24 @@ std::string beat_metrics_text(const NodeBeatsStats& s) {
   return out;
 }
 
+std::string file_metrics_text(const FileStoreStats& s) {
+  std::string out;
+  one(out, "troupe_file_sent_bytes_total", "counter", "Bytes of model files sent to other nodes.",
+      s.sender.bytes);
+  one(out, "troupe_file_transfers_sent_total", "counter",
+      "Transfers of model files to other nodes that reached the end.", s.sender.sent);
+  one(out, "troupe_file_transfers_broken_total", "counter",
+      "Transfers of model files to other nodes that ended early.", s.sender.broken);
+  one(out, "troupe_file_requests_refused_total", "counter",
+      "Requests of other nodes for model files that got a refusal or were wrong.",
+      s.sender.refused);
+  one(out, "troupe_file_received_bytes_total", "counter",
+      "Bytes of model files that came from other nodes.", s.received);
+  one(out, "troupe_files_fetched_total", "counter",
+      "Model files that came from other nodes and were verified.", s.fetched);
+  one(out, "troupe_files_wrong_total", "counter",
+      "Model files, or parts of them, that were deleted because their bytes were wrong.", s.wrong);
+  return out;
+}
+
 }  // namespace troupe

@@ -40,6 +40,12 @@ struct Descriptor {
 
 }  // namespace
 
+std::optional<FileFacts> file_facts(int descriptor) {
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0) return std::nullopt;
+  return facts_of(status);
+}
+
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path,
                                                            int64_t bytes_max) {
   // O_NONBLOCK: opening a FIFO must not wait for a writer.

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -19,6 +20,9 @@ struct FileFacts {
   int64_t size = 0, modified_ns = 0, changed_ns = 0;
   bool operator==(const FileFacts&) const = default;
 };
+
+/// Of an open file; nullopt, and errno, if it has none.
+std::optional<FileFacts> file_facts(int descriptor);
 
 class MappedFile {
  public:

@@ -60,6 +60,18 @@ TEST_CASE("link metrics: beats have theirs, and a node without a link has none o
   CHECK(node_metrics_text(NodeTree()).find("troupe_link_") == std::string::npos);
 }
 
+TEST_CASE("link metrics: model files have theirs, and every count is a series of its own") {
+  const std::string text = file_metrics_text({{1, 2, 3, 4}, 5, 6, 7});
+  for (const char* line :
+       {"troupe_file_sent_bytes_total 1", "troupe_file_transfers_sent_total 2",
+        "troupe_file_requests_refused_total 3", "troupe_file_transfers_broken_total 4",
+        "troupe_file_received_bytes_total 5", "troupe_files_fetched_total 6",
+        "troupe_files_wrong_total 7"}) {
+    CAPTURE(std::string(line));
+    CHECK(has_line(text, line));
+  }
+}
+
 TEST_CASE("link metrics: promtool has nothing to say about all of a node's") {
   NodeTree tree;
   tree.name = "n1";
@@ -69,7 +81,8 @@ TEST_CASE("link metrics: promtool has nothing to say about all of a node's") {
   actor.role = Role::link;
   actor.state = "ready";
   tree.actors = {actor};
-  testing::check_with_promtool(node_metrics_text(tree) + beat_metrics_text({1, 2, 3, 4, 5, 6}));
+  testing::check_with_promtool(node_metrics_text(tree) + beat_metrics_text({1, 2, 3, 4, 5, 6}) +
+                               file_metrics_text({{1, 2, 3, 4}, 5, 6, 7}));
 }
 
 }  // namespace troupe
