@@ -48,6 +48,8 @@ void NodeSupervisor::step(Time now, const NodeInput& input, NodeEffects& out) {
     on_spawned(now, *spawned, out);
   } else if (auto* failed = std::get_if<node_in::SpawnFailed>(&input)) {
     supervise(now, supervision_in::SpawnFailed{failed->child, failed->reason}, out);
+  } else if (auto* waits = std::get_if<node_in::SpawnWaits>(&input)) {
+    on_spawn_waits(now, *waits, out);
   } else if (auto* exited = std::get_if<node_in::Exited>(&input)) {
     on_exited(now, *exited, out);
   } else if (auto* from = std::get_if<node_in::FromChild>(&input)) {
@@ -84,6 +86,14 @@ void NodeSupervisor::on_spawned(Time now, const node_in::Spawned& spawned, NodeE
   membership_.spawned(now, spawned.child, spawned.incarnation, config_.limits.timing_scale);
   out.push_back(node_out::Watch{spawned.child, spawned.incarnation});
   supervise(now, supervision_in::Spawned{spawned.child, spawned.incarnation, spawned.pid}, out);
+}
+
+void NodeSupervisor::on_spawn_waits(Time now, const node_in::SpawnWaits& waits, NodeEffects& out) {
+  const ChildSpec* child = spec(waits.child);
+  const Supervision::Child* process = supervision_.find(waits.child);
+  // What is told late of a spawn that was carried out is old news.
+  if (!child || child->role != Role::shard || !process || !process->spawning) return;
+  rank_event(now, child->group, group_in::RankAwaits{child->rank, waits.what}, out);
 }
 
 void NodeSupervisor::on_exited(Time now, const node_in::Exited& exited, NodeEffects& out) {

@@ -74,6 +74,10 @@ struct Spawned {
 struct SpawnFailed {
   std::string child, reason;
 };
+/// A Spawn is not carried out yet, because something is waited for: a clause for people.
+struct SpawnWaits {
+  std::string child, what;
+};
 struct Exited {
   std::string child;
   Incarnation incarnation;
@@ -128,10 +132,10 @@ struct Drain {};
 struct Tick {};
 }  // namespace node_in
 using NodeInput =
-    std::variant<node_in::Start, node_in::Spawned, node_in::SpawnFailed, node_in::Exited,
-                 node_in::FromChild, node_in::LinkLost, node_in::PeerDialled, node_in::FromPeer,
-                 node_in::PeerLost, node_in::Judged, node_in::ShareFailed, node_in::Restart,
-                 node_in::Drain, node_in::Tick>;
+    std::variant<node_in::Start, node_in::Spawned, node_in::SpawnFailed, node_in::SpawnWaits,
+                 node_in::Exited, node_in::FromChild, node_in::LinkLost, node_in::PeerDialled,
+                 node_in::FromPeer, node_in::PeerLost, node_in::Judged, node_in::ShareFailed,
+                 node_in::Restart, node_in::Drain, node_in::Tick>;
 
 namespace node_out {
 struct Spawn {
@@ -251,15 +255,16 @@ class NodeSupervisor {
 
  private:
   /// Of a rank whose process runs here, whoever heads its group.
-  using RankEvent =
-      std::variant<group_in::RankUp, group_in::RankLost, group_in::RankSuspect, group_in::Listening,
-                   group_in::Loaded, group_in::Fault, group_in::Unformed, group_in::Drain>;
+  using RankEvent = std::variant<group_in::RankUp, group_in::RankAwaits, group_in::RankLost,
+                                 group_in::RankSuspect, group_in::Listening, group_in::Loaded,
+                                 group_in::Fault, group_in::Unformed, group_in::Drain>;
   struct Lent {
     LentRanks terms;
     RankProxy proxy;
   };
   const ChildSpec* spec(const std::string& name) const;
   void on_spawned(Time now, const node_in::Spawned& spawned, NodeEffects& out);
+  void on_spawn_waits(Time now, const node_in::SpawnWaits& waits, NodeEffects& out);
   void on_exited(Time now, const node_in::Exited& exited, NodeEffects& out);
   void on_judged(Time now, const node_in::Judged& judged, NodeEffects& out);
   void on_tick(Time now, NodeEffects& out);

@@ -62,11 +62,13 @@ std::string NodeSupervisor::state() const {
 
 void NodeSupervisor::describe_rank(const ChildSpec& child, ActorStatus& row) const {
   const bool runs = row.state == "ready";
+  // What its spawn waits for, or what ended the one before.
+  const bool to_come = row.pid == 0 && row.state == "starting";
   if (const auto lent = lent_.find(child.group); lent != lent_.end()) {
     const RankProxy::View rank = lent->second.proxy.view(child.rank);
     row.model = lent->second.terms.model;
     row.generation = rank.generation.value;
-    if (!runs) return;
+    if (!runs && !to_come) return;
     row.reason = rank.unready;
     if (!rank.unready.empty()) row.state = "starting";
     return;
@@ -75,9 +77,8 @@ void NodeSupervisor::describe_rank(const ChildSpec& child, ActorStatus& row) con
   row.model = headed(child.group).order.model;
   row.generation = group.generation().value;
   if (child.rank == 0) row.describe = group.loaded().describe;
-  if (!runs) return;
-  row.state = std::string(name_of(group.state()));
-  row.reason = group.reason();
+  if (runs || to_come) row.reason = group.reason();
+  if (runs) row.state = std::string(name_of(group.state()));
 }
 
 std::vector<ActorStatus> NodeSupervisor::tree() const {

@@ -107,7 +107,7 @@ struct RanksOrder {
 struct RankState {
   int32_t rank = 0;
   Incarnation process;  ///< that may be ordered to load, or was; zero: none
-  std::string why;      ///< none: how the last one ended
+  std::string why;      ///< none: how the last one ended, or what it waits for
   bool suspect = false;
   std::optional<RankListening> listening;
   std::optional<LoadReport> loaded;  ///< what it answered to its order

@@ -42,6 +42,9 @@ void RankProxy::step(Time now, const ProxyInput& input, std::vector<ProxyEffect>
       if (rank.runs()) end(now, "a rank's process was replaced", out);
       rank = Rank{.process = up->incarnation, .why = {}};
     }
+  } else if (auto* awaits = std::get_if<group_in::RankAwaits>(&input)) {
+    if (Rank& rank = ranks_.at(awaits->rank); rank.process == Incarnation())
+      rank.why = awaits->what;
   } else if (auto* lost = std::get_if<group_in::RankLost>(&input)) {
     on_lost(now, *lost, out);
   } else if (auto* unformed = std::get_if<group_in::Unformed>(&input)) {

@@ -28,8 +28,9 @@ struct Ordered {
 /// could not load.
 using ProxyInput =
     std::variant<proxy_in::HeadJoined, proxy_in::HeadGone, proxy_in::Ordered, group_in::RankUp,
-                 group_in::RankLost, group_in::RankSuspect, group_in::Listening, group_in::Loaded,
-                 group_in::Fault, group_in::Unformed, group_in::Drain, group_in::Tick>;
+                 group_in::RankAwaits, group_in::RankLost, group_in::RankSuspect,
+                 group_in::Listening, group_in::Loaded, group_in::Fault, group_in::Unformed,
+                 group_in::Drain, group_in::Tick>;
 
 namespace proxy_out {
 struct Report {

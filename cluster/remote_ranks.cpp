@@ -1,5 +1,7 @@
 #include "cluster/remote_ranks.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace troupe {
@@ -68,12 +70,16 @@ std::vector<GroupInput> RemoteRanks::reported(const std::string& node, const Ran
         out.push_back(group_in::RankLost{
             state.rank, rank.told.process,
             state.why.empty() ? std::string("its process was replaced") : state.why});
-      rank.told = {.rank = state.rank, .process = state.process};
+      rank.told = {.rank = state.rank, .process = state.process, .why = state.why};
       rank.ended = Generation();
       if (state.process != Incarnation())
         out.push_back(group_in::RankUp{state.rank, state.process});
     }
-    if (state.process != Incarnation()) news(rank.told, state, out);
+    if (state.process != Incarnation())
+      news(rank.told, state, out);
+    else if (state.why != rank.told.why)
+      out.push_back(group_in::RankAwaits{
+          state.rank, fmt::format("rank {} on {}: {}", state.rank, node, state.why)});
     rank.told = state;
   }
   return out;

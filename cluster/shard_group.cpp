@@ -43,6 +43,8 @@ bool ShardGroup::all_loaded() const {
 void ShardGroup::step(Time now, const GroupInput& input, std::vector<GroupEffect>& out) {
   if (auto* up = std::get_if<group_in::RankUp>(&input)) {
     on_up(now, *up, out);
+  } else if (auto* awaits = std::get_if<group_in::RankAwaits>(&input)) {
+    on_awaits(*awaits, out);
   } else if (auto* lost = std::get_if<group_in::RankLost>(&input)) {
     if (current(lost->rank, lost->incarnation)) on_lost(now, *lost, out);
   } else if (auto* suspect = std::get_if<group_in::RankSuspect>(&input)) {
@@ -79,6 +81,12 @@ void ShardGroup::on_up(Time now, const group_in::RankUp& up, std::vector<GroupEf
     end_generation(now, "a rank's process was replaced", out);
   rank = Rank{RankState::waiting, up.incarnation, false, {}};
   start_loading(now, out);
+}
+
+void ShardGroup::on_awaits(const group_in::RankAwaits& awaits, std::vector<GroupEffect>& out) {
+  if (draining_ || ranks_.at(static_cast<size_t>(awaits.rank)).state != RankState::down) return;
+  reason_ = awaits.what;
+  out.push_back(group_out::Announce{});
 }
 
 void ShardGroup::on_lost(Time now, const group_in::RankLost& lost, std::vector<GroupEffect>& out) {

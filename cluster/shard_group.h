@@ -22,6 +22,11 @@ struct RankUp {
   int32_t rank = 0;
   Incarnation incarnation;
 };
+/// The rank has no process yet, because something is waited for: a clause for people.
+struct RankAwaits {
+  int32_t rank = 0;
+  std::string what;
+};
 /// The rank's process is gone (reaped, or its link broke).
 struct RankLost {
   int32_t rank = 0;
@@ -57,9 +62,10 @@ struct Unformed {
 struct Drain {};
 struct Tick {};
 }  // namespace group_in
-using GroupInput = std::variant<group_in::RankUp, group_in::RankLost, group_in::RankSuspect,
-                                group_in::Listening, group_in::Loaded, group_in::Fault,
-                                group_in::Unformed, group_in::Drain, group_in::Tick>;
+using GroupInput =
+    std::variant<group_in::RankUp, group_in::RankAwaits, group_in::RankLost, group_in::RankSuspect,
+                 group_in::Listening, group_in::Loaded, group_in::Fault, group_in::Unformed,
+                 group_in::Drain, group_in::Tick>;
 
 namespace group_out {
 /// Groups of several ranks only, before the orders to load: a generation of these processes, by
@@ -147,6 +153,7 @@ class ShardGroup {
   void start_loading(Time now, std::vector<GroupEffect>& out);
   void settle(std::vector<GroupEffect>& out);
   void on_up(Time now, const group_in::RankUp& up, std::vector<GroupEffect>& out);
+  void on_awaits(const group_in::RankAwaits& awaits, std::vector<GroupEffect>& out);
   void on_lost(Time now, const group_in::RankLost& lost, std::vector<GroupEffect>& out);
   void on_listening(const group_in::Listening& listening, std::vector<GroupEffect>& out);
   void on_loaded(Time now, const group_in::Loaded& loaded, std::vector<GroupEffect>& out);

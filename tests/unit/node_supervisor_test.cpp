@@ -467,3 +467,22 @@ TEST_CASE(
   CHECK(rig.machine.tree()[4].state == "starting");
   CHECK(rig.machine.tree()[3].reason == "the process of rank 1 ended: exit status 70");
 }
+
+TEST_CASE("node supervisor: what a spawn waits for is shown until it is carried out") {
+  NodeRig rig;
+  rig.step(node_in::Start{});
+  rig.step(node_in::SpawnWaits{kSolo, "its file comes from n2: 5 % of 80.0 MB"});
+  CHECK(rig.group(0).reason == "its file comes from n2: 5 % of 80.0 MB");
+  CHECK(rig.group(0).state == GroupState::starting);
+  CHECK(rig.machine.tree()[1].reason == "its file comes from n2: 5 % of 80.0 MB");
+  CHECK(rig.event("group").ends_with("its file comes from n2: 5 % of 80.0 MB"));
+  rig.join(kSolo);
+  rig.step(node_in::SpawnWaits{kSolo, "its file comes from n2: 9 % of 80.0 MB"});
+  CHECK(rig.group(0).reason == "the model is loading");
+  rig.loaded(kSolo);
+  for (const std::string& child : {kSolo, kRouter, std::string("n1/shard/nobody")}) {
+    rig.step(node_in::SpawnWaits{child, "its file is missing"});
+    CHECK(rig.effects.empty());
+  }
+  CHECK(rig.group(0).state == GroupState::ready);
+}

@@ -102,6 +102,18 @@ TEST_CASE("rank proxy: the head hears how every rank stands as soon as it can, a
   CHECK(rig.told(2).process == Incarnation(2));
 }
 
+TEST_CASE("rank proxy: the head hears what a rank without a process waits for") {
+  Rig rig;
+  rig.step(proxy_in::HeadJoined{});
+  rig.step(group_in::RankAwaits{3, "its file comes from n1: 5 % of 80.0 MB"});
+  CHECK(rig.told(3).why == "its file comes from n1: 5 % of 80.0 MB");
+  CHECK(rig.machine.view(3).unready == "its file comes from n1: 5 % of 80.0 MB");
+  rig.up(3, 3);
+  CHECK(rig.told(3).why.empty());
+  rig.step(group_in::RankAwaits{3, "its file comes from n1: 9 % of 80.0 MB"});
+  CHECK(rig.effects.empty());  // told late: the process is there
+}
+
 TEST_CASE("rank proxy: an order goes to both ranks with memory that they share, once") {
   Rig rig;
   rig.run(4);

@@ -86,6 +86,8 @@ TEST_CASE("remote ranks: a node that is linked again is told once more what hold
 
 TEST_CASE("remote ranks: reports become what ShardGroup knows of processes, changes only") {
   RemoteRanks r = remote();
+  CHECK(only<group_in::RankAwaits>(r.reported("n2", report({down(1, "not yet")}))).what ==
+        "rank 1 on n2: not yet");
   CHECK(r.reported("n2", report({down(1, "not yet")})).empty());
   CHECK(only<group_in::RankUp>(r.reported("n2", report({up(1, 11)}))).incarnation ==
         Incarnation(11));

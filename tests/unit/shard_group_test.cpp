@@ -277,3 +277,26 @@ TEST_CASE("shard group: a draining group serves until it loses a rank and never 
   CHECK(rig.all<group_out::Load>().empty());
   rig.is(GroupState::stopped, 1, reason);
 }
+
+TEST_CASE("shard group: what a rank's process waits for is the group's reason until it is there") {
+  Rig rig(2);
+  rig.step(group_in::RankAwaits{1, "its file comes from n1: 5 % of 80.0 MB"});
+  CHECK(rig.is(GroupState::starting, 0, "its file comes from n1: 5 % of 80.0 MB"));
+  CHECK(rig.all<group_out::Announce>().size() == 1);
+  rig.up(0, 10);
+  rig.up(1, 11);
+  CHECK(rig.is(GroupState::starting, 1, "the model is loading"));
+  // Told late: the process is there.
+  rig.step(group_in::RankAwaits{1, "its file comes from n1: 9 % of 80.0 MB"});
+  CHECK(rig.is(GroupState::starting, 1, "the model is loading"));
+  CHECK(rig.effects.empty());
+  rig.loaded(0, 10);
+  rig.loaded(1, 11);
+  // A rank that is lost may have to wait again, and a group that drains waits for nothing.
+  rig.lose(1, 11);
+  rig.step(group_in::RankAwaits{1, "its file is missing"});
+  CHECK(rig.is(GroupState::starting, 1, "its file is missing"));
+  rig.step(group_in::Drain{});
+  rig.step(group_in::RankAwaits{1, "its file is missing"});
+  CHECK(rig.is(GroupState::stopped, 1, "draining"));
+}
