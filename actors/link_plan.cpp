@@ -39,6 +39,10 @@ Result<LinkWays> plan_link(const ClusterConfig& config, const std::string& node,
   ways.targets.push_back({LinkService::beat, node, beats.socket});
   for (const BeatDoor& door : beats.doors)
     ways.doors.push_back({door.path, LinkService::beat, node, door.node, door.node});
+  const FilePlan files = plan_files(config, node, state);
+  if (!files.files.empty()) ways.targets.push_back({LinkService::file, node, files.ways.socket});
+  for (const FileDoor& door : files.ways.doors)
+    ways.doors.push_back({door.path, LinkService::file, node, door.node, door.node});
   for (const NodeConfig& other : config.nodes) {
     if (other.name == node) continue;
     ways.peers.push_back({other.name, {other.host, other.control_port}});
@@ -57,6 +61,24 @@ Result<LinkWays> plan_link(const ClusterConfig& config, const std::string& node,
                             group.rank_nodes.front(), head_process(group)});
   }
   return ways;
+}
+
+FilePlan plan_files(const ClusterConfig& config, const std::string& node, const StateDir& state) {
+  FilePlan plan;
+  for (const ModelConfig& model : config.models)
+    if (model.sha256 &&
+        std::ranges::find(plan.files, *model.sha256, &StoredFile::digest) == plan.files.end())
+      plan.files.push_back({*model.sha256, model.source});
+  const size_t nodes = config.nodes.size();
+  if (plan.files.empty() || nodes == 1) return plan;
+  plan.ways.socket = state.file_socket();
+  const auto own = static_cast<size_t>(std::ranges::find(config.nodes, node, &NodeConfig::name) -
+                                       config.nodes.begin());
+  for (size_t i = 1; i < nodes; ++i) {
+    const size_t other = (own + i) % nodes;
+    plan.ways.doors.push_back({config.nodes[other].name, state.file_door(other)});
+  }
+  return plan;
 }
 
 BeatWays plan_beats(const ClusterConfig& config, const std::string& node, const StateDir& state) {

@@ -11,6 +11,7 @@
 #include "actors/state_dir.h"
 #include "cluster/node_peers.h"
 #include "config/cluster_config.h"
+#include "net/file_store.h"
 #include "net/link.h"
 #include "net/node_beats.h"
 
@@ -31,6 +32,14 @@ Result<PeerPlan> plan_peers(const ClusterConfig& config, const std::string& node
 /// For `node` of `config`, whose sockets lie in `state`. Fails as place_groups does.
 Result<LinkWays> plan_link(const ClusterConfig& config, const std::string& node,
                            const StateDir& state);
+
+/// The files of models whose digest the config has, and how the nodes ask each other for them: each
+/// asks all others, the next one of the config first.
+struct FilePlan {
+  std::vector<StoredFile> files;
+  FileWays ways;  ///< only with files, and several nodes
+};
+FilePlan plan_files(const ClusterConfig& config, const std::string& node, const StateDir& state);
 
 /// The same pairs of nodes, for their beats: the node processes go through doors of their own.
 BeatWays plan_beats(const ClusterConfig& config, const std::string& node, const StateDir& state);

@@ -121,6 +121,7 @@ void add_ranks(const NodeOptions& options, const StateDir& state, const ChildSta
     ChildStart start = base;
     start.process = child.name;
     start.own_socket = state.group_socket(group.group);
+    if (model.sha256) plan.files[child.name] = *model.sha256;
     start.rank_host = node.host;
     start.rank_ports = node.data_ports;
     plan.starts[child.name] = std::move(start);

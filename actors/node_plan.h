@@ -20,6 +20,7 @@ struct NodePlan {
   std::map<std::string, std::vector<int>> descriptors;  ///< for its first packet; kept open here
   std::map<std::string, std::string> addresses;         ///< of routers, for people
   std::map<std::string, std::string> doors;             ///< of nodes that this one dials
+  std::map<std::string, Digest> files;                  ///< of ranks that load a verified file
 };
 
 /// Errors are for the person who started the node: a port in use, a file that is missing, ranks

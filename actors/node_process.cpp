@@ -22,6 +22,7 @@
 #include "actors/system.h"
 #include "actors/unix_basp.h"
 #include "net/admin_server.h"
+#include "net/file_store.h"
 #include "net/json_writer.h"
 #include "net/link_metrics.h"
 #include "net/listener.h"
@@ -35,6 +36,23 @@ Incarnation draw_incarnation() {
   uint64_t value = 0;
   if (::getrandom(&value, sizeof value, 0) != sizeof value) std::abort();
   return Incarnation(value);
+}
+
+/// Null if the config asks for no digest. `waits` as in FileStoreConfig.
+Result<std::unique_ptr<FileStore>> start_files(
+    const NodeOptions& options, const StateDir& state,
+    std::function<void(const Digest& digest, const std::string& what)> waits) {
+  FilePlan plan = plan_files(options.config, options.node, state);
+  if (plan.files.empty()) return nullptr;
+  FileStoreConfig config;
+  config.ways = std::move(plan.ways);
+  config.folder = state.models_folder();
+  config.files = std::move(plan.files);
+  config.waits = std::move(waits);
+  config.warned = [](const std::string& what) {
+    log_event(LogLevel::warning, "model file", {{"what", what}});
+  };
+  return FileStore::start(std::move(config));
 }
 
 std::string endpoint_json(const NodeOptions& options, const NodePlan& plan, const StateDir& state,
@@ -107,6 +125,13 @@ Result<void> run_node(NodeOptions options) {
     caf::anon_send(supervisor, local(std::move(input)));
   };
 
+  auto stored = start_files(options, *state, [&](const Digest& digest, const std::string& what) {
+    for (const auto& [child, wanted] : plan->files)
+      if (wanted == digest) tell(node_in::SpawnWaits{child, what});
+  });
+  if (!stored) give_up(stored.error());
+  const std::unique_ptr<FileStore> files = std::move(*stored);
+
   SpawnerEvents events;
   events.spawned = [&](const std::string& child, Incarnation i, int64_t pid) {
     tell(node_in::Spawned{child, i, pid});
@@ -122,10 +147,12 @@ Result<void> run_node(NodeOptions options) {
   };
   Spawner* spawner_address = nullptr;
   events.signal = [&](int signal) {
-    if (signal == SIGHUP)
+    if (signal == SIGHUP) {
       spawner_address->reload_all();
-    else
-      tell(node_in::Drain{});
+      return;
+    }
+    tell(node_in::Drain{});
+    if (files) files->end_waiting();
   };
   std::optional<Spawner> children(std::in_place, std::move(events));
   Spawner& spawner = *children;
@@ -138,6 +165,16 @@ Result<void> run_node(NodeOptions options) {
   for (const NodeConfig& each : options.config.nodes) setup.nodes.push_back(each.name);
   setup.doors = plan->doors;
   setup.middleman = middleman;
+  setup.prepare = [&](ChildStart start, std::function<void(const ChildStart&)> go) {
+    const auto file = plan->files.find(start.process);
+    if (file == plan->files.end()) return go(start);
+    files->want(file->second, [&, start, go = std::move(go)](const Result<std::string>& path) {
+      if (!path) return tell(node_in::SpawnFailed{start.process, path.error().message});
+      ChildStart prepared = start;
+      prepared.model_file = *path;
+      go(prepared);
+    });
+  };
   setup.spawn = [&](SpawnCommand command) { spawner.spawn(std::move(command)); };
   setup.end = [&](EndCommand command) { spawner.end(std::move(command)); };
   setup.share = [&](ShareCommand command) { spawner.share(std::move(command)); };
@@ -186,8 +223,9 @@ Result<void> run_node(NodeOptions options) {
       if (std::string found = actor_json(each, id); !found.empty()) return found;
     return std::string();
   };
-  admin.metrics = [tree, &beats] {
-    return node_metrics_text(tree->get()) + (beats ? beat_metrics_text(beats->stats()) : "");
+  admin.metrics = [tree, &beats, &files] {
+    return node_metrics_text(tree->get()) + (beats ? beat_metrics_text(beats->stats()) : "") +
+           (files ? file_metrics_text(files->stats()) : "");
   };
   auto admin_server = AdminServer::start(std::move(admin));
   if (!admin_server) give_up(admin_server.error());

@@ -65,6 +65,7 @@ void ShardActor::on_bytes(const WireBytes& bytes) {
       setup_.exit(70);
       return;
     }
+    if (!setup_.start.model_file.empty()) order->source = setup_.start.model_file;
     order_ = *order;
     const auto self = caf::actor_cast<caf::actor>(this);
     setup_.lane->load(

@@ -37,6 +37,13 @@ class StateDir {
   std::string beat_door(size_t index) const {
     return path_ + "/db" + std::to_string(index) + ".sock";
   }
+  /// Where the link brings nodes that ask for model files, and lets this one's out to the config's
+  /// nth node; and the folder of those that were fetched.
+  std::string file_socket() const { return path_ + "/f.sock"; }
+  std::string file_door(size_t index) const {
+    return path_ + "/df" + std::to_string(index) + ".sock";
+  }
+  std::string models_folder() const { return path_ + "/models"; }
   std::string token_path() const { return path_ + "/admin.token"; }
   /// 64 hex digits; clients of the admin port send it as a bearer token.
   const std::string& admin_token() const { return admin_token_; }

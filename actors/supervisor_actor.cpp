@@ -118,8 +118,14 @@ void SupervisorActor::perform(NodeEffect& effect) {
     ChildStart start = setup_.starts.at(spawn->child.name);
     start.role = spawn->child.role;
     start.incarnation = setup_.draw_incarnation();
-    setup_.spawn({spawn->child.name, start.incarnation, encode_child_start(start),
-                  setup_.descriptors[spawn->child.name]});
+    auto go = [spawn = setup_.spawn,
+               descriptors = setup_.descriptors[start.process]](const ChildStart& prepared) {
+      spawn({prepared.process, prepared.incarnation, encode_child_start(prepared), descriptors});
+    };
+    if (setup_.prepare)
+      setup_.prepare(std::move(start), std::move(go));
+    else
+      go(start);
   } else if (auto* end = std::get_if<node_out::End>(&effect)) {
     setup_.end({end->child, end->incarnation, end->force, kAbortDeadline});
   } else if (auto* to = std::get_if<node_out::ToChild>(&effect)) {

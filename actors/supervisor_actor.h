@@ -55,6 +55,9 @@ struct SupervisorActorConfig {
   std::vector<std::string> nodes;
   std::map<std::string, std::string> doors;  ///< of the nodes that this one dials
   caf::actor middleman;                      ///< answers connect_atom
+  /// Carries out a spawn by calling `go`, any thread, once what the process needs is there; it may
+  /// add to what the process is told. Unset: at once.
+  std::function<void(ChildStart start, std::function<void(const ChildStart&)> go)> prepare;
   std::function<void(SpawnCommand)> spawn;
   std::function<void(EndCommand)> end;
   std::function<void(ShareCommand)> share;

@@ -284,6 +284,12 @@ ModelConfig read_model(const Value& value, const std::string& folder) {
   if (model.name.empty()) value.refuse("expected a name");
   if (model.source.empty() && model.backend != "oracle")
     value.refuse("expected source: a GGUF file or a model directory");
+  std::error_code ignored;  // what can't be looked at here may be fine on the nodes
+  if (model.sha256 &&
+      (model.source.empty() || std::filesystem::is_directory(model.source, ignored)))
+    value.refuse(
+        "expected sha256 only with a source that is one file, as a GGUF file; leave it out for a "
+        "directory");
   if (model.oracle_step != 0ns && model.backend != "oracle")
     value.refuse("expected oracle_step only with backend: oracle");
   const int32_t ranks = model.tensor_parallel * model.pipeline_parallel;

@@ -68,6 +68,7 @@ std::vector<uint8_t> encode_child_start(const ChildStart& start) {
   out.set_config_digest(start.config_digest.data(), start.config_digest.size());
   out.set_node_socket(start.node_socket);
   out.set_own_socket(start.own_socket);
+  out.set_model_file(start.model_file);
   out.set_rank_host(start.rank_host);
   out.set_first_rank_port(start.rank_ports.first);
   out.set_last_rank_port(start.rank_ports.last);
@@ -114,6 +115,7 @@ Result<ChildStart> decode_child_start(std::span<const uint8_t> bytes) {
   std::memcpy(start.config_digest.data(), in.config_digest().data(), start.config_digest.size());
   start.node_socket = in.node_socket();
   start.own_socket = in.own_socket();
+  start.model_file = in.model_file();
   start.rank_host = in.rank_host();
   start.rank_ports = {static_cast<uint16_t>(in.first_rank_port()),
                       static_cast<uint16_t>(in.last_rank_port())};

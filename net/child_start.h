@@ -21,6 +21,7 @@ struct ChildStart {
   Digest config_digest{};
   std::string node_socket;  ///< the node's AF_UNIX socket, to dial
   std::string own_socket;   ///< where this process listens; shards only
+  std::string model_file;   ///< shards only: to be loaded in place of the order's source, if any
   std::string rank_host;    ///< where a rank waits for those of other hosts; shards only
   PortRange rank_ports;
   Limits limits;

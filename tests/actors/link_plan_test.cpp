@@ -99,6 +99,35 @@ TEST_CASE(
   for (const LinkDoor& door : ways.doors) CHECK(paths.insert(door.path).second);
 }
 
+TEST_CASE("link plan: files of configured digests have a way from every node to every other") {
+  Folder folder;
+  auto state = StateDir::open(folder.path);
+  REQUIRE(state.has_value());
+  ClusterConfig config = three_nodes();
+  for (const LinkTarget& target : plan(config, "n2", *state).targets)
+    CHECK(target.service != LinkService::file);  // there are none
+  CHECK(plan_files(config, "n2", *state).files.empty());
+  ModelConfig model = config.models.front();
+  model.source = "/m.gguf";
+  model.sha256 = Digest{1};
+  config.models.push_back(model);
+  config.models.push_back(model);  // of the same file
+  for (NodeConfig& node : config.nodes) node.cpu_slots = 3;
+  const FilePlan files = plan_files(config, "n2", *state);
+  CHECK(files.files == std::vector<StoredFile>{{Digest{1}, "/m.gguf"}});
+  // The next node of the config is asked first, so that not all begin with one.
+  CHECK(files.ways ==
+        FileWays{state->file_socket(), {{"n3", state->file_door(2)}, {"n1", state->file_door(0)}}});
+  const LinkWays ways = plan(config, "n2", *state);
+  CHECK(std::ranges::find(ways.targets, LinkTarget{LinkService::file, "n2",
+                                                   state->file_socket()}) != ways.targets.end());
+  for (const FileDoor& door : files.ways.doors)
+    CHECK(std::ranges::find(ways.doors, LinkDoor{door.path, LinkService::file, "n2", door.node,
+                                                 door.node}) != ways.doors.end());
+  config.nodes.resize(1);
+  CHECK(plan_files(config, "n1", *state).ways == FileWays{});
+}
+
 TEST_CASE("link plan: of two nodes the lower one has the other's beats behind a door of its own") {
   Folder folder;
   auto state = StateDir::open(folder.path);

@@ -22,7 +22,7 @@ struct Scene {
   std::shared_ptr<SharedTree> tree = std::make_shared<SharedTree>();
   caf::actor supervisor;
 
-  explicit Scene(int32_t ranks = 1) {
+  explicit Scene(int32_t ranks = 1, decltype(SupervisorActorConfig::prepare) prepare = {}) {
     SupervisorActorConfig config;
     NodeSupervisorConfig& m = config.machine;
     m.cluster = "demo";
@@ -39,6 +39,7 @@ struct Scene {
       m.children.push_back({name, Role::shard, GroupId(0), rank});
       config.starts[name].process = name;
     }
+    config.prepare = std::move(prepare);
     config.spawn = [this](SpawnCommand command) { spawned.push_back(std::move(command)); };
     config.end = [this](EndCommand command) { ended.push_back(std::move(command)); };
     config.share = [this](ShareCommand command) { shared.push_back(std::move(command)); };
@@ -106,6 +107,28 @@ TEST_CASE(
   CHECK(child->all<LoadOrder>()[0].generation == Generation(2));
   CHECK(scene.tree->get().actors.back().restarts == 1);
   CHECK(scene.tree->get().actors.back().last_error == "signal 9 (Killed)");
+}
+
+TEST_CASE("supervisor actor: a process that needs something first starts once that is there") {
+  std::function<void()> there;
+  Scene scene(1, [&](ChildStart start, std::function<void(const ChildStart&)> go) {
+    CHECK(start.process == "n1/shard/m.0.0");
+    there = [start, go]() mutable {
+      start.model_file = "/models/right.gguf";
+      go(start);
+    };
+  });
+  CHECK(scene.spawned.empty());
+  scene.tell(node_in::SpawnWaits{"n1/shard/m.0.0", "its file is missing"});
+  CHECK(scene.tree->get().actors.back().reason == "its file is missing");
+  REQUIRE(there);
+  there();
+  REQUIRE(scene.spawned.size() == 1);
+  CHECK(scene.spawned[0].child == "n1/shard/m.0.0");
+  const auto start = decode_child_start(scene.spawned[0].start_packet);
+  REQUIRE(start.has_value());
+  CHECK(start->model_file == "/models/right.gguf");
+  CHECK(start->incarnation == scene.spawned[0].incarnation);
 }
 
 TEST_CASE("supervisor actor: a child that stops beating is ended by force") {

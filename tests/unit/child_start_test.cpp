@@ -21,6 +21,15 @@ TEST_CASE("child start: what a link is told arrives, every field of it") {
   CHECK(*back == start);
 }
 
+TEST_CASE("child start: a rank is told which file to load in place of the one in its order") {
+  ChildStart start;
+  start.process = "n1/shard/m.0.0";
+  start.model_file = "/state/models/0123.gguf";
+  const auto back = decode_child_start(encode_child_start(start));
+  REQUIRE(back.has_value());
+  CHECK(*back == start);
+}
+
 TEST_CASE("child start: where a rank waits for those of other hosts arrives") {
   ChildStart start;
   start.role = Role::shard;

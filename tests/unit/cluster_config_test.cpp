@@ -214,3 +214,21 @@ TEST_CASE("config: host and port in all spellings") {
   CHECK(is_loopback("127.9.9.9"));
   CHECK_FALSE(is_loopback("128.0.0.1"));
 }
+
+TEST_CASE("config: sha256 is that of one file") {
+  const std::string hex(64, 'a');
+  const std::string with = replace(kGood, "groups: 2", "sha256: " + hex);
+  const auto parsed = parse_cluster_config(with, "c.yaml", "/base");
+  REQUIRE(parsed.has_value());
+  CHECK(to_hex(*parsed->models.at(0).sha256) == hex);
+  CHECK(*parse_cluster_config(print_cluster_config(*parsed), "p.yaml", "/") == *parsed);
+  CHECK(refusal(replace(kGood, "groups: 2", "sha256: " + hex + "a")) ==
+        "c.yaml:8: models[0].sha256: expected 64 hex digits");
+  const std::string one_file =
+      "expected sha256 only with a source that is one file, as a GGUF file; leave it out for a "
+      "directory";
+  CHECK(refusal(replace(with, "source: models/smollm2.gguf", "source: /tmp")) ==
+        "c.yaml:6: models[0]: " + one_file);
+  CHECK(refusal(replace(with, "source: models/smollm2.gguf", "backend: oracle")) ==
+        "c.yaml:6: models[0]: " + one_file);
+}
