@@ -41,6 +41,7 @@ Cluster::~Cluster() {
 void Cluster::start_node(Site& site) {
   NodeSupervisorConfig c = site.config;
   c.incarnation = Incarnation(world.fresh_id());
+  std::ranges::generate(c.rank_secret, [this] { return static_cast<uint8_t>(world.fresh_id()); });
   site.node = std::make_shared<NodeHost>(*this, site, c);
   site.deaths.clear();
   world.trace(site.config.node, "starts");
@@ -50,6 +51,7 @@ void Cluster::start_node(Site& site) {
 void Cluster::kill_node(Site& site, World::Death how, Duration back_after) {
   const auto dying = site.node;
   std::set<Incarnation> dead;
+  const Orphaned orphaned = orphaned_by(site.config.node);
   ++node_deaths;
   world.die(dying, how);
   for (auto& [name, child] : dying->children) {
@@ -70,12 +72,41 @@ void Cluster::kill_node(Site& site, World::Death how, Duration back_after) {
     dying->peer_links.clear();
   });
   const Time died = world.now();
-  world.at(died + kDeadAfter + 20ms, [this, &site, dead, died] { check_left(site, dead, died); });
+  world.at(died + kDeadAfter + 20ms,
+           [this, &site, dead, orphaned, died] { check_left(site, dead, orphaned, died); });
   world.at(died + back_after, [this, &site] { start_node(site); });
 }
 
-/// A dead node's groups leave routing in time, wherever nothing stood in the way of noticing.
-void Cluster::check_left(Site& site, const std::set<Incarnation>& dead, Time died) const {
+namespace {
+bool has_rank(const HeadedGroup& group, const std::string& node) {
+  return std::ranges::find(group.nodes, node) != group.nodes.end();
+}
+}  // namespace
+
+size_t Cluster::groups_with(const std::string& node) const {
+  size_t all = 0;
+  for (const Site& site : sites)
+    for (const HeadedGroup& group : site.config.groups) all += has_rank(group, node) ? 1 : 0;
+  return all;
+}
+
+Cluster::Orphaned Cluster::orphaned_by(const std::string& node) const {
+  Orphaned all;
+  for (const Site& site : sites) {
+    if (!site.alive() || site.config.node == node) continue;
+    for (size_t i = 0; i < site.config.groups.size(); ++i) {
+      const GroupEndpoint& group = site.node->machine.routing().groups[i];
+      if (has_rank(site.config.groups[i], node))
+        all.push_back({site.node->incarnation, group.group, group.generation});
+    }
+  }
+  return all;
+}
+
+/// A dead node's groups, and those that it had a rank of, leave routing in time, wherever nothing
+/// stood in the way of noticing.
+void Cluster::check_left(Site& site, const std::set<Incarnation>& dead, const Orphaned& orphaned,
+                         Time died) const {
   if (world.ways_changed() > died - 1s) return;  // what was held counts as heard later
   for (const Site& other : sites) {
     if (&other == &site || !other.alive() || other.node->detector.doubts_itself()) continue;
@@ -86,6 +117,16 @@ void Cluster::check_left(Site& site, const std::set<Incarnation>& dead, Time die
       world.expect(!dead.contains(group.incarnation) || group.state == GroupState::stopped,
                    "{} still routes to group {} of {}, dead for {} ms", other.config.node,
                    group.group.value, site.config.node, to_ms(world.now() - died));
+    // Its head has to tell: only its own word counts.
+    for (size_t i = 0; i < other.config.groups.size(); ++i) {
+      const GroupEndpoint& group = other.node->machine.routing().groups[i];
+      const bool serves = group.state == GroupState::ready || group.state == GroupState::suspect;
+      const bool lost = std::ranges::find(orphaned, Orphan{other.node->incarnation, group.group,
+                                                           group.generation}) != orphaned.end();
+      world.expect(!serves || !lost, "{} still serves group {} {} ms after its rank died with {}",
+                   other.config.node, group.group.value, to_ms(world.now() - died),
+                   site.config.node);
+    }
   }
 }
 

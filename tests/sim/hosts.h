@@ -14,6 +14,7 @@
 #include "cluster/node_supervisor.h"
 #include "cluster/router.h"
 #include "model/oracle/oracle_partition.h"
+#include "tests/sim/rank_mesh.h"
 #include "tests/sim/rank_plane.h"
 #include "tests/sim/tamper.h"
 #include "tests/sim/world.h"
@@ -47,6 +48,7 @@ struct Cluster {
   std::map<Digest, std::shared_ptr<const CachedResponse>> cache;
   std::map<SequenceKey, size_t> journalled;  ///< tokens a node has acknowledged
   uint64_t peer_links = 0;                   ///< numbers of links between nodes
+  RankMesh mesh;
   int node_deaths = 0;
 
   bool several() const { return sites.size() > 1; }
@@ -56,6 +58,8 @@ struct Cluster {
   Site& site_of(const std::string& node);
   const Site& site_of(const std::string& node) const;
   size_t groups() const;  ///< of all sites
+  /// That have a rank on this node.
+  size_t groups_with(const std::string& node) const;
   std::vector<std::shared_ptr<RouterHost>> routers() const;
   std::vector<std::shared_ptr<ShardHost>> shards() const;
   /// The process that carries the streams of this host runs.
@@ -71,7 +75,17 @@ struct Cluster {
   std::string unrest() const;
 
  private:
-  void check_left(Site& site, const std::set<Incarnation>& dead, Time died) const;
+  /// A generation of a group that had a rank on a dead node.
+  struct Orphan {
+    Incarnation head;  ///< the node's
+    GroupId group;
+    Generation generation;
+    bool operator==(const Orphan&) const = default;
+  };
+  using Orphaned = std::vector<Orphan>;
+  Orphaned orphaned_by(const std::string& node) const;
+  void check_left(Site& site, const std::set<Incarnation>& dead, const Orphaned& orphaned,
+                  Time died) const;
 };
 
 /// One outstanding timer; the newest wins.
@@ -172,14 +186,20 @@ struct RouterHost final : ChildHost {
 struct ShardHost final : ChildHost {
   ShardHost(Cluster& c, std::shared_ptr<NodeHost> parent, ChildSpec spec, Incarnation i);
   void from_node(const Message& message) override;
-  void load(const LoadOrder& order);
+  void load();
   // -- one of several ranks: shard_ranks.cpp
+  /// Until it has what it needs to load.
+  void prepare();
   /// The lifeline brings its generation's memory.
   void offered(std::shared_ptr<RankPlane> memory);
-  /// False: the memory for this order has yet to come.
-  bool meets(const LoadOrder& order);
+  void join(const RankJoin& others);
+  void dial_others();
+  void fail_load(Error error);
+  void take_part();
   /// The generation of this memory is over.
   void dismissed(const std::shared_ptr<RankPlane>& memory);
+  void watch_others();
+  void let_go(const std::string& why);
   /// False: the step can't end now.
   bool others_step();
   // --
@@ -202,8 +222,12 @@ struct ShardHost final : ChildHost {
   bool hung = false;                                  ///< its device never ends a step again
   std::vector<Time> stage_free{};  ///< by stage of the device: when it has done what it has
   std::optional<Generation> serving;
-  std::shared_ptr<RankPlane> offer, plane;  ///< that came; that it loaded with
-  std::optional<LoadOrder> awaiting;        ///< the memory
+  std::optional<LoadOrder> order;           ///< the only one of its life
+  std::shared_ptr<RankPlane> offer, plane;  ///< that came; that it loads with
+  bool awaits_memory = false;
+  std::optional<HostPort> address;  ///< where it listens
+  std::optional<RankJoin> joined;   ///< where the others do
+  bool alone = false;               ///< of rank 0: no step of it ends well any more
   Timer timer;
   std::map<RouterId, LinkPtr> routers;
 };

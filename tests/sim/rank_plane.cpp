@@ -7,10 +7,11 @@
 namespace troupe::sim {
 
 bool RankPlane::complete() const {
-  return std::ranges::all_of(ranks, [](const std::weak_ptr<ShardHost>& weak) {
-    const auto rank = weak.lock();
-    return rank && rank->alive && rank->world.now() >= rank->stopped_until;
-  });
+  return present.size() == ranks &&
+         std::ranges::all_of(present, [](const std::weak_ptr<ShardHost>& weak) {
+           const auto rank = weak.lock();
+           return rank && rank->alive && rank->world.now() >= rank->stopped_until;
+         });
 }
 
 void RankPlanes::share(NodeHost& node, const node_out::Share& share) {
@@ -26,7 +27,7 @@ void RankPlanes::share(NodeHost& node, const node_out::Share& share) {
   auto plane = std::make_shared<RankPlane>();
   plane->group = share.group;
   plane->generation = share.generation;
-  plane->ranks.resize(share.ranks.size());
+  plane->ranks = share.ranks.size();
   planes_[share.group] = plane;
   for (const node_out::Share::Rank& rank : share.ranks) {
     const auto child = node.children.find(rank.child);
@@ -46,7 +47,7 @@ void RankPlanes::unshare(NodeHost& node, const node_out::Unshare& over) {
                     node.name);
   planes_.erase(at);
   plane->over = true;
-  for (const std::weak_ptr<ShardHost>& weak : plane->ranks)
+  for (const std::weak_ptr<ShardHost>& weak : plane->present)
     if (const auto rank = weak.lock())
       node.world.post(rank, node.world.between(10us, 1ms),
                       [rank, plane] { rank->dismissed(plane); });

@@ -1,5 +1,5 @@
-// The memory that the ranks of one generation share, as far as a step needs it: rank 0's step ends
-// only while every other rank is there and runs. What the node promises of it is checked here.
+// The memory that the ranks of one generation on one host share, as far as a step needs it: a step
+// ends only while every rank of it is there and runs. What the node promises of it is checked here.
 #pragma once
 
 #include <map>
@@ -17,7 +17,8 @@ struct ShardHost;
 struct RankPlane {
   GroupId group;
   Generation generation;
-  std::vector<std::weak_ptr<ShardHost>> ranks;  ///< null until the rank has loaded
+  size_t ranks = 0;                               ///< that share it
+  std::vector<std::weak_ptr<ShardHost>> present;  ///< of them: who has loaded
   bool over = false;
 
   /// Every rank has come and would take part in a step now.

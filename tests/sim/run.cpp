@@ -1,5 +1,7 @@
 #include "tests/sim/run.h"
 
+#include <algorithm>
+
 #include "tests/sim/hosts.h"
 
 namespace troupe::sim {
@@ -22,16 +24,38 @@ NodeSupervisorConfig node_config(int host, int32_t routers) {
   return c;
 }
 
-void add_group(NodeSupervisorConfig& c, uint32_t index, int32_t ranks) {
+/// By rank the host; ranks of a host are neighbours.
+std::vector<size_t> place_ranks(World& world, size_t hosts) {
+  const size_t head = world.below(hosts);
+  const bool spreads = hosts > 1 && world.chance(0.3);
+  const int32_t ranks = spreads || world.chance(0.25) ? world.pick(2, 3) : 1;
+  std::vector<size_t> at(static_cast<size_t>(ranks), head);
+  if (!spreads) return at;
+  const size_t away = 1 + world.below(at.size() - 1);
+  std::fill(at.begin() + static_cast<long>(away), at.end(), (head + 1) % hosts);
+  if (at.size() - away > 1 && hosts > 2 && world.chance(0.5)) at.back() = (head + 2) % hosts;
+  return at;
+}
+
+void add_group(Cluster& cluster, uint32_t index, const std::vector<size_t>& hosts) {
   const GroupId group(index);
-  for (int32_t rank = 0; rank < ranks; ++rank)
+  const auto ranks = static_cast<int32_t>(hosts.size());
+  NodeSupervisorConfig& head = cluster.sites[hosts.front()].config;
+  HeadedGroup headed{.order = {.group = group, .model = "oracle", .tensor_parallel = ranks},
+                     .ranks = ranks,
+                     .socket = "s",
+                     .nodes = {}};
+  for (int32_t rank = 0; rank < ranks; ++rank) {
+    NodeSupervisorConfig& c = cluster.sites[hosts[static_cast<size_t>(rank)]].config;
+    headed.nodes.push_back(c.node);
     c.children.push_back({.name = fmt::format("{}/shard/oracle.{}.{}", c.node, index, rank),
                           .role = Role::shard,
                           .group = group,
                           .rank = rank});
-  c.groups.push_back({.order = {.group = group, .model = "oracle", .tensor_parallel = ranks},
-                      .ranks = ranks,
-                      .socket = "s"});
+    const bool lends = c.node != head.node && (c.lent.empty() || c.lent.back().group != group);
+    if (lends) c.lent.push_back({.group = group, .model = "oracle", .head = head.node});
+  }
+  head.groups.push_back(std::move(headed));
 }
 
 void lay_out(World& world, Cluster& cluster, int nodes) {
@@ -52,8 +76,7 @@ void lay_out(World& world, Cluster& cluster, int nodes) {
   }
   const int32_t groups = world.pick(1, nodes == 1 ? 3 : 4);
   for (int32_t i = 0; i < groups; ++i)
-    add_group(cluster.sites[world.below(cluster.sites.size())].config, static_cast<uint32_t>(i),
-              world.chance(0.25) ? world.pick(2, 3) : 1);
+    add_group(cluster, static_cast<uint32_t>(i), place_ranks(world, cluster.sites.size()));
   for (Site& site : cluster.sites) {
     for (const Site& other : cluster.sites) {
       if (&other == &site) continue;
@@ -143,6 +166,7 @@ class Run {
     result.drains = drains_ ? 1 : 0;
     result.nodes = static_cast<int>(cluster_.sites.size());
     result.node_deaths = cluster_.node_deaths;
+    result.meetings = cluster_.mesh.meetings();
     return result;
   }
 
@@ -292,7 +316,7 @@ class Run {
     if (!sound()) return;
     // Of several, one that others can do without.
     Site& site = any_site();
-    if (cluster_.several() && site.config.groups.size() == cluster_.groups()) return;
+    if (cluster_.several() && cluster_.groups_with(site.config.node) == cluster_.groups()) return;
     const uint64_t failed = clients_.totals.failed, lost = clients_.totals.lost;
     for (int i = 0; i < 3; ++i) clients_.ask(cluster_, true);
     world_.post(site.node, world_.between(1ms, 20ms),

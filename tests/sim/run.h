@@ -24,6 +24,7 @@ struct RunResult {
   Totals totals;
   uint64_t events = 0;
   int deaths = 0, drains = 0, nodes = 0, node_deaths = 0;
+  size_t meetings = 0;  ///< of ranks of several nodes
 };
 
 RunResult run(const RunOptions& options);

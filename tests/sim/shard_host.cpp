@@ -11,25 +11,23 @@ ShardHost::ShardHost(Cluster& c, std::shared_ptr<NodeHost> p, ChildSpec s, Incar
 void ShardHost::from_node(const Message& message) {
   if (const auto* reply = std::get_if<HelloReply>(&message)) {
     world.expect(reply->accepted, "{} was not accepted: {}", name, reply->reason);
-  } else if (const auto* order = std::get_if<LoadOrder>(&message)) {
-    world.post(shared_from_this(), world.between(20ms, 200ms), [this, o = *order] { load(o); });
+  } else if (const auto* told = std::get_if<LoadOrder>(&message)) {
+    world.expect(!order, "{} is told to load twice", name);
+    order = *told;
+    world.post(shared_from_this(), world.between(20ms, 200ms), [this] { prepare(); });
+  } else if (const auto* others = std::get_if<RankJoin>(&message)) {
+    join(*others);
   } else if (std::holds_alternative<AbortOrder>(message)) {
     // It cannot give up a step in place: its process ends and its parent starts a new one.
     parent->end(name, incarnation, world.between(1ms, 20ms));
   }
 }
 
-void ShardHost::load(const LoadOrder& order) {
-  if (!meets(order)) return;
+void ShardHost::load() {
+  if (world.chance(world.faults.load_failure))
+    return fail_load({ErrorCode::data_loss, "The model file is damaged: fetch it again.", {}});
   LoadReport report{
-      .group = order.group, .generation = order.generation, .rank = order.rank, .ok = true};
-  if (world.chance(world.faults.load_failure)) {
-    report.ok = false;
-    report.error = Error{ErrorCode::data_loss, "The model file is damaged: fetch it again."};
-    tell_node(report);
-    parent->end(name, incarnation, 5ms);
-    return;
-  }
+      .group = order->group, .generation = order->generation, .rank = order->rank, .ok = true};
   config = cluster.batcher;
   partition = std::make_unique<OraclePartition>(OracleOptions{.lanes = config.lanes});
   stage_free.assign(static_cast<size_t>(config.lanes), world.now());
@@ -41,9 +39,9 @@ void ShardHost::load(const LoadOrder& order) {
   const auto capabilities =
       partition->load(weights, oracle_spec(), {.ranks = {RankPlan{}}}, 0, budget);
   if (!capabilities) return world.violation(capabilities.error().message);
-  serving = order.generation;
-  config.group = order.group;
-  config.generation = order.generation;
+  serving = order->generation;
+  config.group = order->group;
+  config.generation = order->generation;
   config.epoch = incarnation.value;
   config.weights_id = weights.weights_id();
   config.numerics_id = capabilities->numerics_id;
@@ -52,16 +50,13 @@ void ShardHost::load(const LoadOrder& order) {
   report.numerics_id = config.numerics_id;
   report.context = config.context;
   report.kv_blocks = config.kv_blocks;
-  if (order.rank == 0) {
+  if (order->rank == 0) {
     batcher.emplace(config);
     arm();
     this->report();
   }
   tell_node(report);
-  if (!plane) return;
-  plane->ranks[static_cast<size_t>(order.rank)] =
-      std::static_pointer_cast<ShardHost>(shared_from_this());
-  if (plane->over) dismissed(plane);
+  take_part();
 }
 
 bool ShardHost::accept(const std::shared_ptr<RouterHost>& router, LinkPtr link) {

@@ -33,7 +33,7 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
   std::mutex mutex;
   std::vector<std::pair<uint64_t, std::string>> violations;
   sim::Totals totals;
-  uint64_t deaths = 0, drains = 0, node_deaths = 0, several = 0, events = 0;
+  uint64_t deaths = 0, drains = 0, node_deaths = 0, several = 0, events = 0, meetings = 0;
   const auto work = [&] {
     while ((current_seed = next++) <= kSeeds) {
       const sim::RunResult result = sim::run({.seed = current_seed});
@@ -51,6 +51,7 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
       node_deaths += static_cast<uint64_t>(result.node_deaths);
       several += result.nodes > 1 ? 1 : 0;
       events += result.events;
+      meetings += result.meetings;
     }
   };
   {
@@ -74,10 +75,12 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
   CHECK(drains > kSeeds / 10);
   CHECK(several >= kSeeds / 3);
   CHECK(node_deaths > kSeeds / 8);
+  CHECK(meetings > kSeeds / 4);
   MESSAGE(kSeeds << " seeds, " << several << " with several nodes, " << events << " events, "
                  << totals.complete << " answers, " << totals.tokens << " tokens, "
                  << totals.retries << " of them over a failure, " << deaths << " deaths, "
-                 << node_deaths << " of whole nodes, " << totals.failed << " failed, "
+                 << node_deaths << " of whole nodes, " << meetings
+                 << " meetings of ranks of several nodes, " << totals.failed << " failed, "
                  << totals.lost << " lost with their router");
 }
 

@@ -116,6 +116,7 @@ void World::die(const ProcessPtr& process, Death how) {
   if (!process->alive) return;
   trace(process->name, "dies");
   process->alive = false;
+  process->vanished = how == Death::vanishes;
   process->held.clear();
   for (const LinkPtr& link : links_) {
     for (int end : {0, 1}) {
@@ -156,8 +157,7 @@ void World::close_streams(int here, int there) {
 }
 
 bool World::is_open(int from, int to) const {
-  return from == to ||
-         (!shut_.contains({from, to}) && !frozen_.contains(from) && !frozen_.contains(to));
+  return from == to || (passes(from, to) && !frozen_.contains(from) && !frozen_.contains(to));
 }
 
 void World::shut(int from, int to) {

@@ -40,6 +40,7 @@ struct Process {
   Incarnation incarnation;
   int host = 0;
   bool alive = true;
+  bool vanished = false;  ///< dead, and its host said nothing of it
   Time stopped_since{}, stopped_until{};
   std::deque<std::function<void()>> held;
 };
@@ -130,6 +131,8 @@ class World {
   void freeze(int host);
   void thaw(int host);
   bool is_open(int from, int to) const;
+  /// For who does not go through the processes that carry streams.
+  bool passes(int from, int to) const { return from == to || !shut_.contains({from, to}); }
   /// `here` closes all its streams with `there`: its own processes are told at once, the others
   /// when they hear of it.
   void close_streams(int here, int there);
