@@ -15,7 +15,7 @@ scripts/setup --test
 say "thread sanitizer: everything without CAF and torch"
 scripts/build tsan sanitizer_tests
 must "the report above names both threads" \
-  ctest --test-dir build/tsan --no-tests=error --output-on-failure --tests-regex '^(unit|cache|sim|property|net|link|collectives)$' --timeout 3600
+  ctest --test-dir build/tsan --no-tests=error --output-on-failure --tests-regex '^(unit|random|cache|sim|property|net|link|collectives)$' --timeout 3600
 
 scripts/build asan sanitizer_tests
 for target in build/asan/fuzz_*; do

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
 #include <random>
 
 #include "model/tokenizer.h"
@@ -16,24 +17,36 @@ std::shared_ptr<const Tokenizer> oracle() {
 
 TokenId byte_token(char c) { return TokenId(c == 0 ? 256 : static_cast<uint8_t>(c)); }
 
-/// A vocabulary whose token i is texts[i], so that a test can cut text into tokens as it likes.
-std::shared_ptr<const Tokenizer> cut_as(const std::vector<std::string>& texts) {
-  TokenizerSpec spec = oracle_tokenizer_spec();
-  spec.tokens.resize(257);
-  for (const auto& text : texts) spec.tokens.push_back({text});
-  return Tokenizer::make(std::move(spec)).value();
-}
+/// A vocabulary with a token for each of these texts, so that a test can cut text as it likes.
+class Cuts {
+ public:
+  explicit Cuts(const std::vector<std::string>& texts) {
+    TokenizerSpec spec = oracle_tokenizer_spec();
+    spec.tokens.resize(257);
+    for (const auto& text : texts)
+      if (ids_.try_emplace(text, static_cast<int32_t>(spec.tokens.size())).second)
+        spec.tokens.push_back({text});
+    tokenizer_ = Tokenizer::make(std::move(spec)).value();
+  }
+  const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
+  TokenId operator[](const std::string& text) const { return ids_.at(text); }
+
+ private:
+  std::map<std::string, TokenId> ids_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+};
 
 struct Shown {
   std::string text;
   bool stopped = false;
 };
 
-Shown run(const std::vector<std::string>& tokens, const std::vector<std::string>& stops) {
-  TextStream stream(cut_as(tokens), stops);
+Shown run(const Cuts& cuts, const std::vector<std::string>& tokens,
+          const std::vector<std::string>& stops) {
+  TextStream stream(cuts.tokenizer(), stops);
   Shown shown;
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    const auto piece = stream.push(TokenId(static_cast<int32_t>(257 + i)));
+  for (const std::string& token : tokens) {
+    const auto piece = stream.push(cuts[token]);
     shown.text += piece.text;
     shown.stopped = piece.stopped;
     CHECK(stream.shown_bytes() == shown.text.size());
@@ -42,6 +55,10 @@ Shown run(const std::vector<std::string>& tokens, const std::vector<std::string>
   shown.stopped = stream.stopped();
   CHECK(stream.shown_bytes() == shown.text.size());
   return shown;
+}
+
+Shown run(const std::vector<std::string>& tokens, const std::vector<std::string>& stops) {
+  return run(Cuts(tokens), tokens, stops);
 }
 
 TEST_CASE("text stream: no piece ends inside a character") {
@@ -69,11 +86,16 @@ TEST_CASE("text stream: a stop string is found at every split of the text into t
   const std::string text =
       "hello \xE4\xBD\xA0STOP\xC3\xA9"
       "ver more";
+  std::vector<std::string> parts;
+  for (size_t i = 0; i <= text.size(); ++i)
+    for (size_t j = i; j <= text.size(); ++j) parts.push_back(text.substr(i, j - i));
+  const Cuts cuts(parts);
   for (const std::string stop : {"STOP", "\xE4\xBD\xA0S", "STOP\xC3\xA9", "lo ", "h"}) {
     const std::string expected = text.substr(0, text.find(stop));
     for (size_t i = 0; i <= text.size(); ++i)
       for (size_t j = i; j <= text.size(); ++j) {
-        const Shown shown = run({text.substr(0, i), text.substr(i, j - i), text.substr(j)}, {stop});
+        const Shown shown =
+            run(cuts, {text.substr(0, i), text.substr(i, j - i), text.substr(j)}, {stop});
         CAPTURE(stop);
         CAPTURE(i);
         CAPTURE(j);
@@ -128,16 +150,24 @@ TEST_CASE("text stream: any cut of any bytes shows the same text and holds back 
   std::mt19937_64 random(seed);
   const std::vector<std::string> alphabet = {"a",    "b",    "ab",       "<",    "</s>",
                                              "\xC3", "\xA9", "\xE4\xBD", "\xA0", "\xFF"};
-  for (int round = 0; round < 2'000; ++round) {
+  struct Round {
     std::vector<std::string> stops;
+    std::string text;
+  };
+  std::vector<Round> rounds(2'000);
+  std::vector<std::string> texts;
+  for (auto& [stops, text] : rounds) {
     for (size_t n = random() % 3; n > 0; --n) {
       std::string stop;
       for (size_t k = 1 + random() % 3; k > 0; --k) stop += alphabet[random() % 6];
       stops.push_back(stop);
     }
-    std::string text;
     for (size_t n = random() % 12; n > 0; --n) text += alphabet[random() % alphabet.size()];
-    const Shown whole = run({text}, stops);
+    texts.push_back(text);
+  }
+  const Cuts cuts(texts);
+  for (const auto& [stops, text] : rounds) {
+    const Shown whole = run(cuts, {text}, stops);
     TextStream stream(oracle(), stops);
     std::string shown;
     for (const char c : text) shown += stream.push(byte_token(c)).text;

@@ -9,7 +9,7 @@
 #include <random>
 
 #include "cluster/journal_store.h"
-#include "router_fixture.h"
+#include "tests/unit/router_fixture.h"
 
 namespace troupe {
 namespace {
@@ -35,6 +35,7 @@ struct ModelGroup {
 
 struct Client {
   ClientRequest request;
+  std::vector<TokenId> whole;  ///< what the oracle says
   std::vector<std::vector<TokenId>> tokens;
   std::vector<std::string> text;
   std::vector<Finish> finish;
@@ -128,6 +129,7 @@ class Storm {
     }
     Client& client = clients_[r.id.low];
     client.request = r;
+    client.whole = oracle_answer(r.prompt, static_cast<size_t>(r.max_new));
     client.tokens.resize(static_cast<size_t>(r.choices));
     client.text.resize(static_cast<size_t>(r.choices));
     client.finish.resize(static_cast<size_t>(r.choices));
@@ -293,11 +295,9 @@ class Storm {
     for (size_t choice = 0; choice < client.tokens.size(); ++choice) check_whole(client, choice);
   }
   void check_prefix(const Client& client, size_t choice) {
-    const auto most = static_cast<size_t>(client.request.max_new);
-    const auto whole = oracle_answer(client.request.prompt, most);
     const auto& seen = client.tokens[choice];
-    REQUIRE(seen.size() <= whole.size());
-    CHECK(std::equal(seen.begin(), seen.end(), whole.begin()));
+    REQUIRE(seen.size() <= client.whole.size());
+    CHECK(std::equal(seen.begin(), seen.end(), client.whole.begin()));
   }
   void check_journalled(const Client& client) {
     if (router_.stats().journal_timeouts > 0) return;
@@ -308,8 +308,7 @@ class Storm {
     ++journal_checks;
   }
   void check_whole(const Client& client, size_t choice) {
-    const auto most = static_cast<size_t>(client.request.max_new);
-    const std::string all = oracle_tokenizer()->decode(oracle_answer(client.request.prompt, most));
+    const std::string all = oracle_tokenizer()->decode(client.whole);
     const auto& stops = client.request.stop_strings;
     const size_t stop = stops.empty() ? std::string::npos : all.find(stops[0]);
     CHECK(client.text[choice] == all.substr(0, stop));

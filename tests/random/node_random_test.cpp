@@ -14,7 +14,7 @@
 
 #include "cluster/group_dialer.h"
 #include "config/digest.h"
-#include "node_rig.h"
+#include "tests/unit/node_rig.h"
 
 using namespace troupe;
 
