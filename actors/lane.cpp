@@ -195,7 +195,8 @@ Result<LoadedModel> DeviceLane::load_now(const LoadJob& job) {
   auto partitions =
       backend == "oracle"
           ? oracle_plan(order.tensor_parallel, order.pipeline_parallel)
-          : plan_partitions(loaded.bundle.spec, order.tensor_parallel, order.pipeline_parallel);
+          : plan_partitions(loaded.bundle.spec, order.tensor_parallel, order.pipeline_parallel,
+                            decode_costs(*weights, loaded.bundle.spec));
   if (!partitions) return std::unexpected(partitions.error());
   auto plan = plan_together(order, loaded.bundle.spec, backend, *weights, *partitions);
   if (!plan) return std::unexpected(plan.error());

@@ -24,31 +24,21 @@ Digest derive(const Digest& secret, std::string_view purpose) {
   return hmac_sha256(std::as_bytes(std::span(secret)), std::as_bytes(std::span(purpose)));
 }
 
-/// By rank the host it is on; empty when all share one.
-std::vector<int32_t> hosts_of(const GroupPlacement& group) {
-  std::vector<int32_t> hosts{0};
-  for (size_t rank = 1; rank < group.rank_nodes.size(); ++rank)
-    hosts.push_back(hosts.back() + (group.rank_nodes[rank] != group.rank_nodes[rank - 1]));
-  if (hosts.back() == 0) hosts.clear();
-  return hosts;
-}
-
 int32_t threads_of(const ModelConfig& model, const NodeConfig& node) {
   const auto cores = static_cast<int32_t>(std::max(1u, std::thread::hardware_concurrency()));
   return model.threads > 0 ? model.threads : std::max(1, cores / node.cpu_slots);
 }
 
-LoadOrder order_of(const ModelConfig& model, const NodeConfig& node, const GroupPlacement& group,
+LoadOrder order_of(const ModelConfig& model, const NodeConfig& node, GroupId group,
                    const Limits& limits) {
   LoadOrder order;
-  order.group = group.group;
+  order.group = group;
   order.model = model.name;
   order.source = model.source;
   order.backend = model.backend;
   order.tensor_parallel = model.tensor_parallel;
   order.pipeline_parallel = model.pipeline_parallel;
   order.threads = threads_of(model, node);
-  order.hosts = hosts_of(group);
   order.context = model.context;
   order.kv_memory = model.kv_memory;
   order.max_rows = model.max_batch_tokens;
@@ -106,10 +96,10 @@ void add_ranks(const NodeOptions& options, const StateDir& state, const ChildSta
   const std::string& head = group.rank_nodes.front();
   if (head == node.name) {
     HeadedGroup headed;
-    headed.order = order_of(model, node, group, config.limits);
+    headed.order = order_of(model, node, group.group, config.limits);
     headed.ranks = static_cast<int32_t>(group.rank_nodes.size());
     headed.socket = state.group_socket(group.group);
-    if (!headed.order.hosts.empty()) headed.nodes = group.rank_nodes;
+    headed.nodes = group.rank_nodes;
     plan.machine.groups.push_back(std::move(headed));
   } else if (std::ranges::find(group.rank_nodes, node.name) != group.rank_nodes.end()) {
     plan.machine.lent.push_back({group.group, model.name, head, threads_of(model, node)});

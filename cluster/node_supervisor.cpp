@@ -288,33 +288,39 @@ void NodeSupervisor::drain(Time now, NodeEffects& out) {
 void NodeSupervisor::advance_drain(Time now, NodeEffects& out) {
   if (!draining_ || stopped_) return;
   const bool late = now >= drain_due_;
-  bool routers_gone = true;
-  for (const ChildSpec& child : config_.children) {
-    const Supervision::Child* c = supervision_.find(child.name);
-    if (!c || child.role != Role::router) continue;
-    if (late) supervise(now, supervision_in::Stop{child.name}, out);
-    routers_gone &= c->gone();
-  }
-  if ((routers_gone || late) && !shards_ending_) {
+  if (late) stop_all(now, Role::router, out);
+  if ((late || all_gone(Role::router)) && !shards_ending_) {
     shards_ending_ = true;
     gone_by_ = now + kEndingMax;
-    for (const ChildSpec& child : config_.children)
-      if (child.role != Role::router && supervision_.find(child.name))
-        supervise(now, supervision_in::Stop{child.name}, out);
+    stop_all(now, Role::shard, out);
   }
-  bool all_gone = true;
+  // The link ends last: other nodes are still told that ranks of theirs end.
+  if (shards_ending_ && all_gone(Role::shard)) stop_all(now, Role::link, out);
   for (const ChildSpec& child : config_.children) {
     const Supervision::Child* c = supervision_.find(child.name);
-    all_gone &= !c || c->gone();
     // Without one of its ranks, or without the will to keep it, a group takes nobody in again.
     if (child.role == Role::shard && (!c || c->state == ChildState::stopped))
       rank_event(now, child.group, group_in::Drain{}, out);
   }
-  if (!shards_ending_ || (!all_gone && now < gone_by_)) return;
-  if (!all_gone)
+  const bool gone = all_gone(Role::router) && all_gone(Role::shard) && all_gone(Role::link);
+  if (!shards_ending_ || (!gone && now < gone_by_)) return;
+  if (!gone)
     out.push_back(node_out::Event{"drain", config_.node, "some processes did not end in time"});
   stopped_ = true;
   out.push_back(node_out::Stopped{});
+}
+
+bool NodeSupervisor::all_gone(Role role) const {
+  return std::ranges::all_of(config_.children, [&](const ChildSpec& child) {
+    const Supervision::Child* c = supervision_.find(child.name);
+    return child.role != role || !c || c->gone();
+  });
+}
+
+void NodeSupervisor::stop_all(Time now, Role role, NodeEffects& out) {
+  for (const ChildSpec& child : config_.children)
+    if (child.role == role && supervision_.find(child.name))
+      supervise(now, supervision_in::Stop{child.name}, out);
 }
 
 std::optional<Time> NodeSupervisor::deadline() const {

@@ -3,8 +3,8 @@
 // ShardGroup a group it heads (with RemoteRanks if other nodes run some of its ranks), one
 // RankProxy a group it lends ranks to, the journal copies of its routers and NodePeers, whose
 // groups stand in the routing table beside its own. Drain: routers finish what runs within
-// limits.drain, then the shards end; nothing is spawned any more. Pure; owned by the supervisor
-// actor.
+// limits.drain, then the shards end, then the link; nothing is spawned any more. Pure; owned by the
+// supervisor actor.
 #pragma once
 
 #include <cstdint>
@@ -279,6 +279,8 @@ class NodeSupervisor {
                NodeEffects& out);
   void drain(Time now, NodeEffects& out);
   void advance_drain(Time now, NodeEffects& out);
+  bool all_gone(Role role) const;
+  void stop_all(Time now, Role role, NodeEffects& out);
   void supervise(Time now, const SupervisionInput& input, NodeEffects& out);
   // -- ranks: node_supervisor_ranks.cpp
   void adopt_groups();

@@ -56,4 +56,19 @@ int64_t weight_bytes(const WeightSource& source, const ModelSpec& spec, const Ra
   return bytes;
 }
 
+StageCosts decode_costs(const WeightSource& source, const ModelSpec& spec) {
+  RankPlan part = whole_model(spec).ranks.front();
+  part.embeds = false;  // a row of it
+  part.last_layer = part.first_layer;
+  StageCosts costs;
+  costs.head = static_cast<double>(weight_bytes(source, spec, part));
+  part.has_head = false;
+  for (int32_t layer = 0; layer < spec.n_layers; ++layer) {
+    part.first_layer = layer;
+    part.last_layer = layer + 1;
+    costs.layers.push_back(static_cast<double>(weight_bytes(source, spec, part)));
+  }
+  return costs;
+}
+
 }  // namespace troupe

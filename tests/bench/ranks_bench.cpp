@@ -21,6 +21,7 @@
 #include "model/backends.h"
 #include "model/files/model_files.h"
 #include "model/follower.h"
+#include "model/rank_weights.h"
 #include "net/shm_collective.h"
 #include "tests/support/step_driver.h"
 
@@ -189,7 +190,8 @@ std::unique_ptr<Partition> load(const OpenedModel& model, const Layout& layout, 
                 .context = 512};
   budget.host = host;
   budget.generation = 1;
-  const auto plan = must(plan_partitions(model.bundle.spec, layout.tp, layout.pp));
+  const auto plan = must(plan_partitions(model.bundle.spec, layout.tp, layout.pp,
+                                         decode_costs(*model.weights, model.bundle.spec)));
   must(partition->load(*model.weights, model.bundle.spec, plan, rank, budget));
   return partition;
 }

@@ -88,3 +88,19 @@ TEST_CASE("rank weights: a stage has its layers, the first the embedding, the la
   CHECK(bytes(spec(true), 1, 2, 1) == kMatrices + kNorm + kNorm + kEmbedding);
   CHECK(bytes(spec(true), 2, 2, 3) == kMatrices / 2 + kNorm + kNorm + kEmbedding / 2);
 }
+
+TEST_CASE("rank weights: stages cost what a decoding row reads of the file, in its formats") {
+  for (const bool tied : {true, false}) {
+    const ModelSpec s = spec(tied);
+    Shapes m = model(s);
+    m.tensors[{TensorKind::down, 1}].dtype = DType::f32;
+    (tied ? m.tensors[{TensorKind::token_embedding, -1}] : m.tensors[{TensorKind::output, -1}])
+        .dtype = DType::f32;
+    const StageCosts costs = decode_costs(m, s);
+    CHECK(costs.embedding == 0);
+    CHECK(costs.head == kNorm + 2 * kEmbedding);
+    REQUIRE(costs.layers.size() == 2);
+    CHECK(costs.layers[0] == kMatrices + kNorm);
+    CHECK(costs.layers[1] == kMatrices + kNorm + 2 * 128 * 64);
+  }
+}

@@ -31,6 +31,8 @@ def free_port() -> int:
 class Server:
     """A context manager. `side` is what made the command: sides.Troupe or sides.Llama."""
 
+    enter: list[str] = []  # what a client's command begins with
+
     def __init__(self, side, *extra: str):
         self.side, self.port = side, free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="peer-", dir="/tmp"))

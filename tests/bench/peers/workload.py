@@ -28,7 +28,7 @@ def completion(salt: str, n_prompt: int, n_generate: int, stream: bool = True) -
 
 
 def client(name: str, server, *arguments, stdin: str) -> dict:
-    done = subprocess.run([CLIENTS / name, "127.0.0.1", str(server.port), "/v1/completions", *map(str, arguments)],
+    done = subprocess.run([*server.enter, CLIENTS / name, "127.0.0.1", str(server.port), "/v1/completions", *map(str, arguments)],
                           input=stdin, capture_output=True, text=True, timeout=CLIENT_S)
     if done.returncode:
         raise RuntimeError(f"{server.side.name}: {done.stderr.strip()}\n{server.log()[-1500:]}")
