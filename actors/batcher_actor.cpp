@@ -5,11 +5,6 @@
 
 namespace troupe {
 
-namespace {
-using status_atom = caf::atom_constant<caf::atom("status")>;
-constexpr Duration kStatusInterval = 2 * kBeatInterval;
-}  // namespace
-
 BatcherActor::BatcherActor(caf::actor_config& config, BatcherActorConfig setup)
     : caf::event_based_actor(config),
       setup_(std::move(setup)),
@@ -30,17 +25,12 @@ caf::behavior BatcherActor::make_behavior() {
     }
   });
   second_.arm();
-  delayed_send(this, kStatusInterval, status_atom::value);
   feed(batcher_in::Tick{});
   return {
       [this](const WireBytes& bytes) { on_bytes(bytes); },
       [this](Local<BatcherInput>& input) { feed(*input.value); },
       [this](tick_atom, uint64_t number) {
         if (timer_.fired(number)) feed(batcher_in::Tick{});
-      },
-      [this](status_atom) {
-        send_status();
-        delayed_send(this, kStatusInterval, status_atom::value);
       },
       [this](second_atom) {
         BatcherReport report{
@@ -137,17 +127,6 @@ GroupStatus BatcherActor::status() {
   GroupStatus status = machine_.status(now_of(this));
   status.dropped = dropped_;
   return status;
-}
-
-void BatcherActor::send_status() {
-  if (routers_.empty()) return;
-  const auto to_all = [this](const WireBytes& bytes) {
-    for (const auto& [id, router] : routers_) send(router, bytes);
-  };
-  // In this order: a status with a newer version than they have makes routers ask for the whole.
-  if (auto report = machine_.take_prefix_report())
-    to_all(wire(setup_.incarnation, std::move(*report)));
-  to_all(wire(setup_.incarnation, status()));
 }
 
 }  // namespace troupe

@@ -43,7 +43,6 @@ class BatcherActor : public caf::event_based_actor {
   void perform(BatcherEffect& effect);
   /// The machine's, with what this shell dropped.
   GroupStatus status();
-  void send_status();
   void drop(GroupDrop why) { ++dropped_[static_cast<size_t>(why)]; }
 
   BatcherActorConfig setup_;

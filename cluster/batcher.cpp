@@ -40,33 +40,6 @@ void Batcher::State::on(Time, const batcher_in::Drain&, BatcherEffects&) {
   if (phase == Phase::serving) phase = Phase::draining;
 }
 
-GroupStatus Batcher::State::status(Time now) const {
-  const BlockPool& pool = schedule.books().pool();
-  return GroupStatus{
-      .group = config.group,
-      .generation = config.generation,
-      .steps_done = steps_done,
-      .last_step_age = last_done ? now - *last_done : Duration{},
-      .step_running = flights.empty() ? Duration{} : now - flights.oldest().started,
-      .step_p99 = pace.p99(),
-      .queued = static_cast<int32_t>(schedule.waiting()),
-      .running = static_cast<int32_t>(schedule.running()),
-      .queued_tokens = schedule.rows_queued(),
-      .blocks_used = pool.owned(),
-      .blocks_total = pool.total(),
-      .blocks_cached = pool.cached(),
-      .preemptions = schedule.preemptions(),
-      .prefix_queries = schedule.books().queries(),
-      .prefix_hits = schedule.books().hits(),
-      .drafted = speculation.drafted(),
-      .drafts_right = speculation.right(),
-      .phase_us = phase_us,
-      .prompt_rows =
-          std::min(budget.prompt_rows(static_cast<int32_t>(schedule.running())), config.max_rows),
-      .draining = phase == Phase::draining || phase == Phase::drained,
-      .prefix_version = schedule.books().prefix_log().version()};
-}
-
 Batcher::Batcher(BatcherConfig config) : state_(std::make_unique<State>(std::move(config))) {}
 Batcher::~Batcher() = default;
 Batcher::Batcher(Batcher&&) noexcept = default;
@@ -78,16 +51,18 @@ void Batcher::step(Time now, const BatcherInput& input, BatcherEffects& out) {
   std::visit([&](const auto& in) { state_->on(now, in, out); }, input);
   state_->watch(now, out);
   state_->run_next(now, out);
+  state_->tell_routers(now, out);
 }
 
 std::optional<Time> Batcher::deadline() const {
   const State& s = *state_;
-  if (s.over()) return std::nullopt;
-  if (s.steps_started == 0) return Time{};  // the first canary shows that the group works
   std::optional<Time> next;
   const auto at = [&](std::optional<Time> time) {
     if (time) next = next ? std::min(*next, *time) : time;
   };
+  if (!s.routers.empty()) at(s.status_due);
+  if (s.over()) return next;
+  if (s.steps_started == 0) return Time{};  // the first canary shows that the group works
   at(s.flights.deadline());
   at(s.sequences.deadline());
   if (s.flights.empty() && s.schedule.empty()) at(*s.last_done + s.config.canary_interval);
@@ -95,12 +70,6 @@ std::optional<Time> Batcher::deadline() const {
 }
 
 GroupStatus Batcher::status(Time now) const { return state_->status(now); }
-
-std::optional<PrefixReport> Batcher::take_prefix_report() {
-  auto change = state_->schedule.prefix_log().take();
-  if (!change) return std::nullopt;
-  return state_->report_of(std::move(*change));
-}
 
 void Batcher::check() const {
   const State& s = *state_;

@@ -55,8 +55,9 @@ struct FromRouter {
   RouterId router;
   std::variant<Enqueue, Cancel, BundleRequest, PrefixRequest> message;
 };
-/// A router's Hello was accepted: it is told how the group does. If it was here before, that link
-/// is over and with it what it asked for.
+/// A router's Hello was accepted: it is told how the group does, now and each
+/// kGroupStatusInterval, whatever becomes of the group. If it was here before, that link is over
+/// and with it what it asked for.
 struct RouterJoined {
   RouterId router;
 };
@@ -124,8 +125,6 @@ class Batcher {
   std::optional<Time> deadline() const;
 
   GroupStatus status(Time now) const;
-  /// What all routers are to be told before the next status; nullopt: no prefix came or went.
-  std::optional<PrefixReport> take_prefix_report();
 
   /// Aborts on a broken invariant: blocks owned + free + cached = total, every block's count equals
   /// its owners, slots dense and unique, queue and rows under their bounds; whatever a

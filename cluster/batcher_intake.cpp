@@ -15,11 +15,12 @@ void Batcher::State::on(Time now, const batcher_in::FromRouter& in, BatcherEffec
 
 void Batcher::State::on(Time now, const batcher_in::RouterJoined& in, BatcherEffects& out) {
   forget(in.router);
-  out.push_back(batcher_out::ToRouter{in.router, status(now)});
+  link(now, in.router, out);
 }
 
 void Batcher::State::on(Time, const batcher_in::RouterLost& in, BatcherEffects&) {
   forget(in.router);
+  routers.erase(in.router);
 }
 
 void Batcher::State::forget(RouterId router) {
@@ -105,11 +106,6 @@ void Batcher::State::take(Time now, RouterId router, const BundleRequest& reques
 
 void Batcher::State::take(Time, RouterId router, const PrefixRequest&, BatcherEffects& out) {
   out.push_back(batcher_out::ToRouter{router, report_of(schedule.books().prefix_log().whole())});
-}
-
-PrefixReport Batcher::State::report_of(PrefixChange change) const {
-  return PrefixReport{config.group, change.version, change.whole, std::move(change.added),
-                      std::move(change.evicted)};
 }
 
 void Batcher::State::expire(Time now, BatcherEffects& out) {

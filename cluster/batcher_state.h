@@ -4,6 +4,7 @@
 
 #include <array>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "cluster/batcher.h"
@@ -44,11 +45,12 @@ struct Batcher::State {
   uint64_t arrivals = 0, steps_started = 0, steps_done = 0;
   std::optional<Time> last_done;  ///< first input's time until a step is done
   std::array<uint64_t, 4> phase_us{};
+  std::set<RouterId> routers;  ///< linked; they are told how the group does
+  Time status_due{};
 
   bool over() const { return phase == Phase::dead || phase == Phase::drained; }
 
   // -- batcher.cpp
-  GroupStatus status(Time now) const;
   void on(Time, const batcher_in::Drain&, BatcherEffects&);
   void on(Time, const batcher_in::Tick&, BatcherEffects&) {}
 
@@ -60,10 +62,15 @@ struct Batcher::State {
   void take(Time now, RouterId router, const Cancel& request, BatcherEffects& out);
   void take(Time now, RouterId router, const BundleRequest& request, BatcherEffects& out);
   void take(Time now, RouterId router, const PrefixRequest& request, BatcherEffects& out);
-  PrefixReport report_of(PrefixChange change) const;
   void forget(RouterId router);
   std::optional<Error> refusal(const Enqueue& request) const;
   void expire(Time now, BatcherEffects& out);
+
+  // -- batcher_status.cpp: what routers are told unasked
+  void link(Time now, RouterId router, BatcherEffects& out);
+  GroupStatus status(Time now) const;
+  PrefixReport report_of(PrefixChange change) const;
+  void tell_routers(Time now, BatcherEffects& out);
 
   // -- batcher_steps.cpp: plans go out, outputs come in
   void on(Time now, const batcher_in::StepDone& in, BatcherEffects& out);

@@ -211,7 +211,6 @@ struct ShardHost final : ChildHost {
   void run(const batcher_out::RunStep& step);
   void start_ready();
   void finish_oldest();
-  void report();
   void arm();
 
   std::optional<Batcher> batcher;  ///< rank 0, once loaded

@@ -53,7 +53,6 @@ void ShardHost::load() {
   if (order->rank == 0) {
     batcher.emplace(config);
     arm();
-    this->report();
   }
   tell_node(report);
   take_part();
@@ -174,22 +173,6 @@ void ShardHost::finish_oldest() {
   start_ready();
   world.post(shared_from_this(), world.between(0us, 200us),
              [this, answer] { input(batcher_in::StepDone{answer}); });
-}
-
-void ShardHost::report() {
-  const auto prefixes = batcher->take_prefix_report();
-  const GroupStatus status = batcher->status(world.now());
-  for (auto& [id, link] : routers) {
-    auto router = std::static_pointer_cast<RouterHost>(link->ends[0].process);
-    const auto tell = [&](const auto& message) {
-      world.send(link, *this, [router, g = spec.group, i = incarnation, message] {
-        router->input(router_in::FromGroup{g, i, message});
-      });
-    };
-    if (prefixes && !world.chance(world.faults.drop)) tell(*prefixes);
-    tell(status);
-  }
-  world.post(shared_from_this(), 2 * kBeatInterval, [this] { report(); });
 }
 
 }  // namespace troupe::sim

@@ -76,6 +76,12 @@ class Rig {
     input(batcher_in::FromRouter{router, Cancel{e.key, e.attempt}});
   }
   void tick() { input(batcher_in::Tick{}); }
+  void join(RouterId router = RouterId(1)) { input(batcher_in::RouterJoined{router}); }
+  /// Until the next status is due.
+  void next_status() {
+    now += kGroupStatusInterval;
+    tick();
+  }
 
   /// Ends the oldest step in flight. False when there is none.
   bool run_step(Duration took = 1ms) {
@@ -131,6 +137,8 @@ class Rig {
   std::vector<std::string> drops;
   std::map<std::pair<StepId, RouterId>, int> batches_of_step;
   int drained = 0;
+  std::vector<std::pair<RouterId, GroupStatus>> statuses;
+  std::vector<std::pair<RouterId, PrefixReport>> reports;
 
   static uint32_t lane_of(const std::shared_ptr<const StepPlan>& p) { return p->key.lane; }
 
@@ -176,6 +184,10 @@ class Rig {
         a.logprobs.insert(a.logprobs.end(), chunk.logprobs.begin(), chunk.logprobs.end());
         a.finish = chunk.finish;
       }
+    } else if (const auto* status = std::get_if<GroupStatus>(&e.message)) {
+      statuses.emplace_back(e.router, *status);
+    } else if (const auto* report = std::get_if<PrefixReport>(&e.message)) {
+      reports.emplace_back(e.router, *report);
     } else {
       const auto& refused = std::get<Refused>(e.message);
       Answer& a = answers[{refused.key, refused.attempt}];

@@ -183,30 +183,35 @@ TEST_CASE("batcher: tells which prefixes came and went, and the whole to a route
   config.kv_blocks = 9;  // eight without the canary's
   test::Rig rig(config);
   rig.warm();
-  CHECK_FALSE(rig.batcher.take_prefix_report());
+  rig.join();
+  rig.next_status();
+  CHECK(rig.reports.empty());
   const auto first = rig.request(1, test::prompt_of(70), 4);
   rig.enqueue(first);
   rig.settle();
   const auto marks = prefix_marks(config.numerics_id, {}, test::prompt_of(70));
   REQUIRE(marks.size() == 4);
-  auto report = rig.batcher.take_prefix_report();
-  REQUIRE(report);
-  CHECK(report->group == config.group);
-  CHECK(report->version == 1);
-  CHECK(report->added == sorted(marks));
-  CHECK(report->evicted.empty());
-  CHECK(rig.batcher.status(rig.now).prefix_version == 1);
-  CHECK_FALSE(rig.batcher.take_prefix_report());
+  rig.next_status();
+  REQUIRE(rig.reports.size() == 1);
+  PrefixReport report = rig.reports.back().second;
+  CHECK(report.group == config.group);
+  CHECK(report.version == 1);
+  CHECK(report.added == sorted(marks));
+  CHECK(report.evicted.empty());
+  CHECK(rig.statuses.back().second.prefix_version == 1);
+  rig.next_status();
+  CHECK(rig.reports.size() == 1);
 
   const auto second = rig.request(2, test::prompt_of(100, 500), 4);
   rig.enqueue(second);  // needs seven of the eight blocks
   rig.settle();
-  report = rig.batcher.take_prefix_report();
-  REQUIRE(report);
-  CHECK(report->version == 2);
-  CHECK(report->added == sorted(prefix_marks(config.numerics_id, {}, test::prompt_of(100, 500))));
+  rig.next_status();
+  REQUIRE(rig.reports.size() == 2);
+  report = rig.reports.back().second;
+  CHECK(report.version == 2);
+  CHECK(report.added == sorted(prefix_marks(config.numerics_id, {}, test::prompt_of(100, 500))));
   // The end of the first prompt went first.
-  CHECK(report->evicted == sorted({marks[1], marks[2], marks[3]}));
+  CHECK(report.evicted == sorted({marks[1], marks[2], marks[3]}));
 
   BatcherEffects effects;
   rig.batcher.step(rig.now, batcher_in::FromRouter{RouterId(8), PrefixRequest{config.group}},
@@ -217,7 +222,7 @@ TEST_CASE("batcher: tells which prefixes came and went, and the whole to a route
   const auto& whole = std::get<PrefixReport>(answer.message);
   CHECK(whole.whole);
   CHECK(whole.version == 2);
-  auto held = report->added;
+  auto held = report.added;
   held.push_back(marks[0]);
   CHECK(sorted(whole.added) == sorted(held));
 }

@@ -13,7 +13,6 @@ namespace troupe::scaling {
 
 namespace {
 
-constexpr Duration kStatusInterval = 2 * kBeatInterval;
 constexpr Generation kGeneration{1};
 const char* const kModel = "modelled";
 
@@ -77,23 +76,8 @@ void ModelledCluster::start() {
       to_group(*group, batcher_in::RouterJoined{router->process});
       to_router(*router, router_in::GroupLink{group->group, process_of(group->group), true});
     }
-    report(*group);
   }
   run_until(kReady);
-}
-
-void ModelledCluster::report(GroupHost& group) {
-  const auto tell = [&](const auto& message) {
-    for (auto& router : routers_)
-      at(now_ + shape_.message, [this, &router = *router, id = group.group, message] {
-        to_router(router, router_in::FromGroup{id, process_of(id), message});
-      });
-  };
-  if (shape_.prefixes == Reports::told) {
-    if (const auto prefixes = group.batcher.take_prefix_report()) tell(*prefixes);
-  }
-  tell(group.batcher.status(now_));
-  at(now_ + kStatusInterval, [this, &group] { report(group); });
 }
 
 void ModelledCluster::ask(int router, std::vector<TokenId> prompt, int32_t max_new, Done done,
@@ -183,6 +167,11 @@ void ModelledCluster::perform(GroupHost& group, BatcherEffects effects) {
     if (auto* step = std::get_if<batcher_out::RunStep>(&effect)) {
       run_step(group, *step);
     } else if (auto* to = std::get_if<batcher_out::ToRouter>(&effect)) {
+      if (shape_.prefixes == Reports::withheld) {
+        if (std::holds_alternative<PrefixReport>(to->message)) continue;
+        // Nor is there anything to ask for.
+        if (auto* status = std::get_if<GroupStatus>(&to->message)) status->prefix_version = 0;
+      }
       const auto router = std::ranges::find_if(
           routers_, [&](const auto& host) { return host->process == to->router; });
       TROUPE_CHECK(router != routers_.end());

@@ -83,7 +83,6 @@ class ModelledCluster {
   };
 
   void start();
-  void report(GroupHost& group);
   void to_group(GroupHost& group, const BatcherInput& input);
   void to_router(RouterHost& router, RouterInput input);
   void perform(GroupHost& group, BatcherEffects effects);
