@@ -65,7 +65,8 @@ def ranks() -> list[Row]:
     whole = Ranks(MODEL, 2)
     cases = [("TP 2, two processes of 1 thread, 1 stream", ("--tensor-parallel", "2"), 1, 0.8),
              ("PP 2, two processes of 1 thread, 4 streams", ("--pipeline-parallel", "2"), 4, 0.85),
-             ("PP 2, two processes of 1 thread, 8 streams", ("--pipeline-parallel", "2"), 8, 0.85)]
+             ("PP 2, two processes of 1 thread, 8 streams", ("--pipeline-parallel", "2"), 8, 0.85),
+             ("PP 2, two processes of 1 thread, 16 streams", ("--pipeline-parallel", "2"), 16, 0.85)]
     rows = []
     for what, options, streams, goal in cases:
         split = Ranks(MODEL, 1, options=options)

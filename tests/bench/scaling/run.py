@@ -78,11 +78,11 @@ def measured(server, salt: str, streams: int) -> float:
 
 
 class OnHosts:
-    """One group over three hosts (network namespaces), asked from inside the first: what measured() needs of a server."""
+    """One group over so many hosts (network namespaces), asked from inside the first: what measured() needs of a server."""
 
-    def __init__(self, layout: str):
+    def __init__(self, layout: str, hosts: int):
         models = f"{{name: peer, source: {MODEL}, threads: 1, {layout}}}"
-        self.cluster, self.side, self.port = ClusterOnHosts(HOSTS, models), Ranks(MODEL, 1), HTTP_PORT
+        self.cluster, self.side, self.port = ClusterOnHosts(HOSTS[:hosts], models), Ranks(MODEL, 1), HTTP_PORT
         self.enter = self.cluster.hosts.command(HOSTS[0])
 
     def __enter__(self):
@@ -122,9 +122,11 @@ def cases() -> list[tuple]:
     gather = gather_between_hosts()
     third = table_of(1, 3)  # three ranks on the cores that are here, as in the measurement
     return found + [
-        ("hosts", "TP 3 over three hosts (namespaces), 1 thread each", lambda: OnHosts("tensor_parallel: 3"), (1, 4),
+        ("hosts", "TP 2 over two hosts (namespaces), 1 thread each", lambda: OnHosts("tensor_parallel: 2", 2), (1, 4),
+         [*one, "tensor=2", f"exchange={GATHERS * gather}"]),
+        ("hosts", "TP 3 over three hosts (namespaces), 1 thread each", lambda: OnHosts("tensor_parallel: 3", 3), (1, 4),
          [*third, "tensor=3", f"exchange={GATHERS * gather}"]),
-        ("hosts", "PP 3 over three hosts (namespaces), 1 thread each", lambda: OnHosts("pipeline_parallel: 3"), (1, 6),
+        ("hosts", "PP 3 over three hosts (namespaces), 1 thread each", lambda: OnHosts("pipeline_parallel: 3", 3), (1, 6),
          [*third, "pipeline=3", f"hop={gather}"])]
 
 
