@@ -31,10 +31,11 @@ Result<std::unique_ptr<FileReceiver>> FileReceiver::start(const std::string& doo
   FileDescriptor socket(*dialled);
   const auto from = static_cast<uint64_t>(status.st_size);
   const auto request = encode_file_request({digest, from});
-  // It fits an empty socket buffer.
+  // It fits an empty socket buffer, unless the link has hung up already: so it says, here or at the
+  // first read, that the other node can't be reached.
   if (::send(socket.get(), request.data(), request.size(), MSG_NOSIGNAL | MSG_DONTWAIT) !=
       static_cast<ssize_t>(request.size()))
-    return fail(ErrorCode::unavailable, "can't be asked: the link of this node hung up");
+    return fail(ErrorCode::unavailable, "does not answer");
   return std::unique_ptr<FileReceiver>(
       new FileReceiver(std::move(socket), std::move(file), part, from));
 }

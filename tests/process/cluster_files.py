@@ -9,8 +9,8 @@ def write_config(folder: Path, hosts: dict[str, tuple[str, int]], routers: dict[
                  devices: dict[str, int] | None = None) -> Path:
     """Of nodes by (host, control port) and routers by address; certificates are expected in folder/certs. `devices`: slots
     for ranks, of nodes that have more than one."""
-    slots = {n: ", ".join(f"cpu:{i}" for i in range((devices or {}).get(n, 1))) for n in hosts}
-    nodes = "".join(f"  - {{name: {n}, host: {host}, control_port: {port}, devices: [{slots[n]}]}}\n"
+    slots = {n: f", devices: [{', '.join(f'cpu:{i}' for i in range(count))}]" for n, count in (devices or {}).items()}
+    nodes = "".join(f"  - {{name: {n}, host: {host}, control_port: {port}{slots.get(n, '')}}}\n"
                     for n, (host, port) in hosts.items())
     doors = "".join(f"  - {{node: {n}, http: {address}}}\n" for n, address in routers.items())
     path = folder / "cluster.yaml"
