@@ -142,6 +142,13 @@ void NodeSupervisor::supervise(Time now, const SupervisionInput& input, NodeEffe
     } else if (auto* changed = std::get_if<supervision_out::Changed>(&effect)) {
       out.push_back(node_out::Event{"child", changed->child,
                                     fmt::format("{}: {}", name_of(changed->state), changed->why)});
+      // The head of a group over nodes can't see it by itself.
+      const ChildSpec& child = *spec(changed->child);
+      if (changed->state == ChildState::failed && child.role == Role::shard &&
+          lent_.contains(child.group))
+        proxy_step(now, child.group,
+                   proxy_in::RankFailed{child.rank, died_too_often(*supervision_.find(child.name))},
+                   out);
     }
   }
 }

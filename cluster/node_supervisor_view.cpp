@@ -29,11 +29,13 @@ std::vector<GroupEndpoint> NodeSupervisor::own_endpoints() const {
       const Supervision::Child* child = supervision_.find(child_of(e.group, rank));
       if (!child || child->state != ChildState::failed) continue;
       e.state = GroupState::failed;
-      e.reason =
-          fmt::format("its shard process died {} times in {} s, tried again every {} s; last: {}",
-                      kRestartBudget + 1, to_seconds(kRestartWindow), to_seconds(kFailedRetry),
-                      child->last_error);
+      e.reason = died_too_often(*child);
     }
+    if (const auto remote = remote_.find(e.group); remote != remote_.end())
+      if (auto why = remote->second.failed()) {
+        e.state = GroupState::failed;
+        e.reason = std::move(*why);
+      }
     e.socket = headed.socket;
     e.incarnation = group.head();
     e.weights_id = group.loaded().weights_id;

@@ -112,6 +112,7 @@ struct RankState {
   std::optional<RankListening> listening;
   std::optional<LoadReport> loaded;  ///< what it answered to its order
   std::optional<StepFault> fault;
+  bool failed = false;  ///< it died too often and is tried again now and then only
   bool operator==(const RankState&) const = default;
 };
 struct RanksReport {

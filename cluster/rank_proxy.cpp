@@ -42,6 +42,11 @@ void RankProxy::step(Time now, const ProxyInput& input, std::vector<ProxyEffect>
       if (rank.runs()) end(now, "a rank's process was replaced", out);
       rank = Rank{.process = up->incarnation, .why = {}};
     }
+  } else if (auto* failed = std::get_if<proxy_in::RankFailed>(&input)) {
+    if (Rank& rank = ranks_.at(failed->rank); rank.process == Incarnation()) {
+      rank.why = failed->why;
+      rank.failed = true;
+    }
   } else if (auto* awaits = std::get_if<group_in::RankAwaits>(&input)) {
     if (Rank& rank = ranks_.at(awaits->rank); rank.process == Incarnation())
       rank.why = awaits->what;
@@ -181,7 +186,7 @@ RanksReport RankProxy::report() const {
     if (draining_)
       all.ranks.push_back({.rank = number, .why = kDraining});
     else if (rank.ending || rank.process == Incarnation())
-      all.ranks.push_back({.rank = number, .why = rank.why});
+      all.ranks.push_back({.rank = number, .why = rank.why, .failed = rank.failed});
     else
       all.ranks.push_back({.rank = number,
                            .process = rank.process,

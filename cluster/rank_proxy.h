@@ -23,12 +23,17 @@ struct HeadGone {};
 struct Ordered {
   RanksOrder order;
 };
+/// A rank's process died too often and is tried again now and then only.
+struct RankFailed {
+  int32_t rank = 0;
+  std::string why;
+};
 }  // namespace proxy_in
 /// Drain: the ranks here end, and none serves again. Unformed: the head is told as of a rank that
 /// could not load.
 using ProxyInput =
-    std::variant<proxy_in::HeadJoined, proxy_in::HeadGone, proxy_in::Ordered, group_in::RankUp,
-                 group_in::RankAwaits, group_in::RankLost, group_in::RankSuspect,
+    std::variant<proxy_in::HeadJoined, proxy_in::HeadGone, proxy_in::Ordered,
+                 proxy_in::RankFailed, group_in::RankUp, group_in::RankAwaits, group_in::RankLost, group_in::RankSuspect,
                  group_in::Listening, group_in::Loaded, group_in::Fault, group_in::Unformed,
                  group_in::Drain, group_in::Tick>;
 
@@ -74,6 +79,7 @@ class RankProxy {
     Incarnation process;  ///< zero: none
     std::string why = "the shard process has not started yet";
     bool suspect = false;
+    bool failed = false;    ///< `why`
     Generation generation;  ///< it was ordered to load; zero: none
     bool ending = false;    ///< it was told to end
     Time due{};             ///< of ending

@@ -6,6 +6,12 @@
 
 namespace troupe {
 
+namespace {
+std::string why_none(const std::string& node, const RankState& state) {
+  return fmt::format("rank {} on {}: {}", state.rank, node, state.why);
+}
+}  // namespace
+
 RemoteRanks::RemoteRanks(GroupId group, std::string own, const std::vector<std::string>& nodes)
     : group_(group) {
   for (size_t rank = 0; rank < nodes.size(); ++rank) {
@@ -78,8 +84,7 @@ std::vector<GroupInput> RemoteRanks::reported(const std::string& node, const Ran
     if (state.process != Incarnation())
       news(rank.told, state, out);
     else if (state.why != rank.told.why)
-      out.push_back(group_in::RankAwaits{
-          state.rank, fmt::format("rank {} on {}: {}", state.rank, node, state.why)});
+      out.push_back(group_in::RankAwaits{state.rank, why_none(node, state)});
     rank.told = state;
   }
   return out;
@@ -96,6 +101,12 @@ void RemoteRanks::news(const RankState& before, const RankState& now,
     out.push_back(group_in::Loaded{now.process, *now.loaded});
   if (now.fault && now.fault != before.fault)
     out.push_back(group_in::Fault{now.process, *now.fault});
+}
+
+std::optional<std::string> RemoteRanks::failed() const {
+  for (const auto& [number, rank] : ranks_)
+    if (rank.told.failed) return why_none(rank.node, rank.told);
+  return std::nullopt;
 }
 
 std::vector<GroupInput> RemoteRanks::gone(const std::string& node, const std::string& why) {

@@ -39,6 +39,8 @@ class RemoteRanks {
   std::vector<GroupInput> reported(const std::string& node, const RanksReport& report);
   /// The node was found dead or is another process: all its ranks are lost.
   std::vector<GroupInput> gone(const std::string& node, const std::string& why);
+  /// Why one of them is tried again now and then only, with its place; nullopt: none is.
+  std::optional<std::string> failed() const;
   uint64_t dropped() const { return dropped_; }
 
  private:

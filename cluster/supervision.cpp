@@ -1,5 +1,7 @@
 #include "cluster/supervision.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "config/check.h"
@@ -161,6 +163,12 @@ void Supervision::check() const {
     const bool waits = child.state == ChildState::backoff || child.state == ChildState::failed;
     TROUPE_CHECK(!waits || (child.pid == 0 && !child.spawning), name, child.pid);
   }
+}
+
+std::string died_too_often(const Supervision::Child& child) {
+  return fmt::format("its shard process died {} times in {} s, tried again every {} s; last: {}",
+                     kRestartBudget + 1, to_seconds(kRestartWindow), to_seconds(kFailedRetry),
+                     child.last_error);
 }
 
 }  // namespace troupe

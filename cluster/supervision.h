@@ -120,4 +120,7 @@ class Supervision {
   std::map<std::string, Child> children_;
 };
 
+/// Of a shard process that failed, for people: a clause.
+std::string died_too_often(const Supervision::Child& child);
+
 }  // namespace troupe

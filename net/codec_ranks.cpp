@@ -166,6 +166,7 @@ void put(wire::RanksReport* to, const RanksReport& from) {
     if (state.listening) put(s->mutable_listening(), *state.listening);
     if (state.loaded) put(s->mutable_loaded(), *state.loaded);
     if (state.fault) put(s->mutable_fault(), *state.fault);
+    s->set_failed(state.failed);
   }
 }
 RanksReport take(const wire::RanksReport& from) {
@@ -180,6 +181,7 @@ RanksReport take(const wire::RanksReport& from) {
     if (s.has_listening()) state.listening = take(s.listening());
     if (s.has_loaded()) state.loaded = take(s.loaded());
     if (s.has_fault()) state.fault = take(s.fault());
+    state.failed = s.failed();
   }
   return to;
 }

@@ -249,3 +249,18 @@ TEST_CASE("node supervisor: a node that drains takes its ranks from the head, an
   rig.exit(kRank2, "exit status 0");
   CHECK(rig.said() == Words{"stopped"});
 }
+
+TEST_CASE("node supervisor: a lent rank that fails again and again is told to its head as failed") {
+  Rig rig;
+  rig.serve();
+  for (int i = 0; i <= kRestartBudget; ++i) {
+    rig.exit(kRank2, "exit status 70");
+    if (i == kRestartBudget) break;
+    rig.wait(kRespawnMax);
+    rig.start_child(kRank2);
+  }
+  const std::string last = rig.said().back();
+  CHECK(last.ends_with("2: its shard process died 6 times in 300 s, tried again every 30 s; last: "
+                       "exit status 70"));
+  CHECK(rig.row(kRank2).state == "failed");
+}

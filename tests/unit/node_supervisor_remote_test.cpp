@@ -290,3 +290,19 @@ TEST_CASE("node supervisor: a local rank that fails again and again fails the gr
   }
   CHECK(rig.group().state == GroupState::failed);
 }
+
+TEST_CASE("node supervisor: a remote rank that fails again and again fails the group, by name") {
+  Rig rig;
+  rig.serve();
+  RankState state{.rank = 2, .why = "signal 9"};
+  rig.report(state);
+  CHECK(rig.machine.routing().groups.at(0).state == GroupState::starting);
+  state.why = "its shard process died 6 times";
+  state.failed = true;
+  rig.report(state);
+  const GroupEndpoint failed = rig.machine.routing().groups.at(0);
+  CHECK(failed.state == GroupState::failed);
+  CHECK(failed.reason == "rank 2 on n2: its shard process died 6 times");
+  rig.report(Rig::up(33));
+  CHECK(rig.machine.routing().groups.at(0).state == GroupState::starting);
+}

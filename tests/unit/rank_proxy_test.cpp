@@ -402,3 +402,19 @@ TEST_CASE("rank proxy: how a rank stands, in words") {
   rig.lose(2, 2);
   says("the head's node is gone", 0);
 }
+
+TEST_CASE("rank proxy: a rank that died too often is told as such until it is back") {
+  Rig rig;
+  rig.step(proxy_in::HeadJoined{});
+  rig.up(2, 2);
+  rig.up(3, 3);
+  rig.lose(3, 3);
+  CHECK(!rig.told(3).failed);
+  rig.step(proxy_in::RankFailed{3, "it died 6 times; last: signal 9"});
+  CHECK(rig.told(3).failed);
+  CHECK(rig.told(3).why == "it died 6 times; last: signal 9");
+  CHECK(!rig.told(2).failed);
+  rig.up(3, 33);
+  CHECK(!rig.told(3).failed);
+  CHECK(rig.told(3).why.empty());
+}

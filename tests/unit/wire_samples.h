@@ -101,7 +101,7 @@ inline std::vector<Message> wire_samples() {
             RankListening{GroupId(1), Generation(4), 1, {"fd00::2", 65535}},
             LoadReport{GroupId(1), Generation(4), 1, true, {}, digest, digest, 2048, 512},
             StepFault{GroupId(1), Generation(4), error}},
-           {2, Incarnation(), "signal 9", false, std::nullopt, std::nullopt, std::nullopt}}},
+           {2, Incarnation(), "signal 9", false, std::nullopt, std::nullopt, std::nullopt, true}}},
   };
 }
 
