@@ -32,8 +32,8 @@ struct RankFailed {
 /// Drain: the ranks here end, and none serves again. Unformed: the head is told as of a rank that
 /// could not load.
 using ProxyInput =
-    std::variant<proxy_in::HeadJoined, proxy_in::HeadGone, proxy_in::Ordered,
-                 proxy_in::RankFailed, group_in::RankUp, group_in::RankAwaits, group_in::RankLost, group_in::RankSuspect,
+    std::variant<proxy_in::HeadJoined, proxy_in::HeadGone, proxy_in::Ordered, proxy_in::RankFailed,
+                 group_in::RankUp, group_in::RankAwaits, group_in::RankLost, group_in::RankSuspect,
                  group_in::Listening, group_in::Loaded, group_in::Fault, group_in::Unformed,
                  group_in::Drain, group_in::Tick>;
 

@@ -260,7 +260,8 @@ TEST_CASE("node supervisor: a lent rank that fails again and again is told to it
     rig.start_child(kRank2);
   }
   const std::string last = rig.said().back();
-  CHECK(last.ends_with("2: its shard process died 6 times in 300 s, tried again every 30 s; last: "
-                       "exit status 70"));
+  CHECK(
+      last.ends_with("2: its shard process died 6 times in 300 s, tried again every 30 s; last: "
+                     "exit status 70"));
   CHECK(rig.row(kRank2).state == "failed");
 }
