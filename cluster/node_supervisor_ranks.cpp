@@ -231,6 +231,7 @@ void NodeSupervisor::peer_gone(Time now, const peer_out::Gone& gone, NodeEffects
     for (const GroupInput& lost :
          remote.gone(gone.node, fmt::format("its node is gone ({})", gone.why)))
       group_step(now, id, lost, out);
+  table_dirty_ = true;
   for (auto& [id, lent] : lent_)
     if (lent.terms.head == gone.node) proxy_step(now, id, proxy_in::HeadGone{}, out);
 }
@@ -247,6 +248,7 @@ void NodeSupervisor::deliver(Time now, const peer_out::Deliver& from, NodeEffect
     if (remote != remote_.end() && remote->second.runs(from.node)) {
       for (const GroupInput& input : remote->second.reported(from.node, *report))
         group_step(now, remote->first, input, out);
+      table_dirty_ = true;  // whether a rank failed is no event of the group
       return;
     }
   }
