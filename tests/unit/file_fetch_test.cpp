@@ -166,7 +166,7 @@ TEST_CASE("file fetch: another file at the source is told with both digests, unl
 }
 
 TEST_CASE("file fetch: a cluster of one node says what is wrong and looks again") {
-  Rig rig({});
+  Rig rig{std::vector<std::string>{}};
   rig.want();
   rig.missing(FilePlace::source);
   rig.missing(FilePlace::copy);
