@@ -16,6 +16,7 @@ TOKENS = 32
 READY_S = 10  # all ranks have loaded their part
 DEAD_S = 1.5
 STEP_S = 2  # deadline of a step
+SEEN_S = 2  # every node shows what another one knows
 AGAIN_S = 10  # a host is back, its ranks are started and have met the others
 LONG, DRAWN = 96, {"temperature": 0.9, "seed": 21, "ignore_eos": True}
 WISHES = [{"temperature": 0}, {"temperature": 0.9, "seed": 7}, {"temperature": 0.9, "seed": 8, "n": 2}]
@@ -26,10 +27,17 @@ def choices(answers: list) -> list[dict]:
     return [a.json()["choices"] for a in answers]
 
 
-def ranks(cluster: ClusterOnHosts, model: str) -> dict[int, dict]:
-    """Rows of shard processes as the first node sees them, by rank."""
-    rows = [a | {"node": name} for name, node in cluster["n1"].tree().items() for a in node["actors"]]
-    return {a["rank"]: a for a in rows if a["role"] == "shard" and a["model"] == model}
+def ranks(cluster: ClusterOnHosts, count: int = 3) -> list[dict]:
+    """Rows of the shard processes in the order of group and rank, once the first node shows all of them as ready."""
+    rows = []
+
+    def all_are_ready() -> bool:
+        rows[:] = [a | {"node": name} for name, node in cluster["n1"].tree().items() for a in node["actors"]
+                   if a["role"] == "shard"]
+        return [a["state"] for a in rows] == ["ready"] * count
+
+    poll(f"the first node shows {count} ranks as ready", SEEN_S, all_are_ready)
+    return sorted(rows, key=lambda a: (a["group"], a["rank"]))
 
 
 class OnHosts(ProcessCase):
@@ -64,18 +72,16 @@ class RealModel(OnHosts):
             with self.subTest(layout, devices=devices), ClusterOnHosts(NAMES, models, devices=devices) as cluster:
                 poll("every router reaches the group", READY_S,
                      lambda: all(self.groups_ready(n) == 1 for n in cluster.nodes.values()))
-                rows = ranks(cluster, "smollm2")
-                used = {row["node"] for row in rows.values()}
-                self.assertEqual(len(used), 2 if devices == {"n1": 2} else 3)
-                self.assertEqual({row["state"] for row in rows.values()}, {"ready"})
-                self.assertEqual(sorted(rows), list(range(4 if "2, p" in layout else 3)))
+                rows = ranks(cluster, 4 if "2, p" in layout else 3)
+                self.assertEqual(len({row["node"] for row in rows}), 2 if devices == {"n1": 2} else 3)
+                self.assertEqual([row["rank"] for row in rows], list(range(len(rows))))
                 for node in cluster.nodes.values():
                     self.assertEqual(self.answers(node), self.right, f"through the router of {node.name}")
 
     def test_two_hosts_that_only_do_not_hear_each_other_end_the_step_and_the_stream_goes_on(self):
         """Neither heads the group: for the head no node is dead, but two of its ranks can't exchange what they computed."""
         with ClusterOnHosts(NAMES, f"{{name: smollm2, source: {MODEL}, threads: 1, tensor_parallel: 3}}") as cluster:
-            head = ranks(cluster, "smollm2")[0]["node"]
+            head = ranks(cluster)[0]["node"]
             other, third = (n for n in NAMES if n != head)
             poll("the head's router reaches the group", READY_S, lambda: self.groups_ready(cluster[head]) == 1)
             with cluster[head].stream(PROMPT, LONG, model="smollm2", **DRAWN) as stream:
@@ -119,7 +125,7 @@ class Faults(OnHosts):
 
     def test_a_rank_on_a_host_that_fails_stops_its_group_until_it_is_back(self):
         cluster = self.cluster(1, {})
-        head = ranks(cluster, "oracle")[0]["node"]
+        head = ranks(cluster)[0]["node"]
         other, third = (n for n in NAMES if n != head)
         hosts = cluster.hosts
         with self.subTest("a host without its cable"):
@@ -133,8 +139,7 @@ class Faults(OnHosts):
 
     def test_streams_go_on_in_the_other_group(self):
         cluster = self.cluster(2, dict.fromkeys(NAMES, 2))
-        rows = [a | {"node": name} for name, node in cluster["n1"].tree().items() for a in node["actors"]
-                if a["role"] == "shard"]
+        rows = ranks(cluster, 6)
         by_node = {n: {a["group"] for a in rows if a["node"] == n} for n in NAMES}
         lost = next(n for n in NAMES if len(by_node[n]) == 1)  # one of the groups has no rank there
         asked = [n for n in NAMES if n != lost]
@@ -155,7 +160,7 @@ class Faults(OnHosts):
 
     def test_a_drained_node_ends_its_group_and_leaves_no_process(self):
         cluster = self.cluster(1, {})
-        head = ranks(cluster, "oracle")[0]["node"]
+        head = ranks(cluster)[0]["node"]
         third = next(n for n in NAMES if n != head)
         self.assertEqual(cluster[third].drain(), 0)
         within(DEAD_S, "the group left the routing", lambda: self.groups_ready(cluster[head]) == 0)
