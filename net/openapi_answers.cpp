@@ -94,7 +94,7 @@ std::string text_choice(std::string finish_reason) {
                  {"finish_reason", std::move(finish_reason)}});
 }
 
-std::string inference() {
+std::string inference_answer() {
   return answer({{"predictions", list(answer({{"text", text()}, {"finish_reason", finish()}}))},
                  {"confidence", or_null(number(0, 1))},
                  {"usage", ref("Usage")},
@@ -124,7 +124,7 @@ std::vector<Field> answer_schemas() {
       {"ChatEvent", event("chatcmpl", "chat.completion.chunk", chat_delta())},
       {"CompletionAnswer", whole("cmpl", "text_completion", text_choice(finish()))},
       {"CompletionEvent", event("cmpl", "text_completion", text_choice(or_null(finish())))},
-      {"InferenceAnswer", inference()},
+      {"InferenceAnswer", inference_answer()},
       {"TokenizeAnswer",
        answer({{"tokens", list(count())}, {"count", count()}, {"max_model_len", count()}})},
       {"DetokenizeAnswer", answer({{"prompt", text()}})},

@@ -92,7 +92,7 @@ std::string completion() {
                             {"add_special_tokens", boolean()}}}));
 }
 
-std::string inference() {
+std::string inference_request() {
   return request({{"input_text", R"({"type":"string","minLength":1})"}},
                  together({sampling(), {{"max_length", integer(1, kIntMax)}, {"raw", boolean()}}}));
 }
@@ -110,7 +110,7 @@ std::vector<Field> request_schemas() {
   return {{"Message", message()},
           {"ChatRequest", chat()},
           {"CompletionRequest", completion()},
-          {"InferenceRequest", inference()},
+          {"InferenceRequest", inference_request()},
           {"TokenizeRequest", tokenize()},
           {"DetokenizeRequest", request({{"tokens", tokens()}}, {{"model", text()}})}};
 }

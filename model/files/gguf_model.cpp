@@ -16,9 +16,9 @@ constexpr std::array<std::string_view, 4> kArchitectures = {"llama", "mistral", 
 
 /// Reads "<architecture>.<key>" values; keeps the first failure, so that a spec is read in one run
 /// of lines.
-class Fields {
+class GgufFields {
  public:
-  Fields(const GgufFile& file, std::string architecture, const std::string& name)
+  GgufFields(const GgufFile& file, std::string architecture, const std::string& name)
       : file_(file), architecture_(std::move(architecture)), name_(name) {}
 
   bool has(std::string_view key) const { return file_.metadata.contains(full(key)); }
@@ -85,7 +85,7 @@ class Fields {
   std::optional<Error> error_;
 };
 
-RopeSpec read_rope(Fields& fields, const GgufFile& file, const ModelSpec& spec) {
+RopeSpec read_rope(GgufFields& fields, const GgufFile& file, const ModelSpec& spec) {
   RopeSpec rope;
   rope.base = fields.number("rope.freq_base", 10000);
   if (fields.integer("rope.dimension_count", spec.head_dim) != spec.head_dim)
@@ -125,7 +125,7 @@ Result<ModelSpec> spec_from_gguf(const GgufFile& file, const std::string& name) 
     return fail(
         ErrorCode::unsupported,
         fmt::format("{}: the file holds a vocabulary only; give a file with weights.", name));
-  Fields fields(file, *architecture, name);
+  GgufFields fields(file, *architecture, name);
   ModelSpec spec;
   spec.architecture = *architecture;
   spec.n_layers = fields.integer("block_count");

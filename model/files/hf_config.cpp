@@ -25,9 +25,9 @@ std::vector<int64_t> eos_of(JsonElement root) {
 }
 
 /// Reads fields with defaults; keeps the first failure, so that a spec is read in one run of lines.
-class Fields {
+class HfFields {
  public:
-  Fields(JsonElement root, const std::string& name) : root_(root), name_(name) {}
+  HfFields(JsonElement root, const std::string& name) : root_(root), name_(name) {}
 
   int32_t integer(JsonElement from, std::string_view key,
                   std::optional<int32_t> fallback = std::nullopt) {
@@ -81,7 +81,7 @@ class Fields {
   std::optional<Error> error_;
 };
 
-RopeSpec read_rope(Fields& fields, const ModelSpec& spec) {
+RopeSpec read_rope(HfFields& fields, const ModelSpec& spec) {
   RopeSpec rope;
   // Newer files keep all of it in rope_parameters, older ones the base outside and null without
   // scaling.
@@ -112,7 +112,7 @@ RopeSpec read_rope(Fields& fields, const ModelSpec& spec) {
 }
 
 /// Windows that hold for every layer; models that mix both kinds of layer are refused.
-int32_t read_sliding_window(Fields& fields, const ModelSpec& spec) {
+int32_t read_sliding_window(HfFields& fields, const ModelSpec& spec) {
   if (spec.architecture == "llama") return 0;
   const bool is_null = fields.root().at_key("sliding_window").error() == simdjson::SUCCESS;
   if (spec.architecture == "mistral") return fields.integer("sliding_window", is_null ? 0 : 4096);
@@ -129,7 +129,7 @@ int32_t read_sliding_window(Fields& fields, const ModelSpec& spec) {
 Result<HfConfig> parse_hf_config(std::string_view json, const std::string& name) {
   const auto document = JsonDocument::parse(json, name);
   if (!document) return std::unexpected(document.error());
-  Fields fields(document->root(), name);
+  HfFields fields(document->root(), name);
   HfConfig config;
   ModelSpec& spec = config.spec;
   spec.architecture = std::string(json_text(document->root(), "model_type"));

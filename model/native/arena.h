@@ -3,11 +3,15 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "config/result.h"
 
 namespace troupe::native {
+
+/// `floats` rounded up to whole cache lines, which are whole vectors too.
+inline int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 /// Owns a block of zero bytes; empty when moved from. Aligned to 2 MiB from that size on, below to
 /// 64 B at least. Pages are taken when first touched, so that threads can fill it side by side; a

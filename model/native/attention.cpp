@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "config/check.h"
+#include "model/native/arena.h"
 #include "model/native/packed_matrix.h"
 
 namespace troupe::native {
@@ -14,8 +15,6 @@ namespace {
 constexpr int32_t kQueriesPerTask = 32;
 /// Tasks of few queries over long contexts are split by segments while all partial results fit.
 constexpr int64_t kPartialBytesMax = int64_t{8} << 20;
-
-int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 }  // namespace
 

@@ -5,14 +5,13 @@
 #include <cstring>
 
 #include "config/check.h"
+#include "model/native/arena.h"
 #include "model/native/pack.h"
 #include "model/native/phase_cut.h"
 
 namespace troupe::native {
 
 namespace {
-
-int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 int64_t unit_macs(const UnitPanels& unit) {
   return int64_t{unit.panels} * kPanelRows * unit.matrix.groups * kGroup;

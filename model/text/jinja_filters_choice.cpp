@@ -81,7 +81,7 @@ Value choose(Meter& meter, const Value& input, Given given) {
   return meter.generator(std::move(out));
 }
 
-constexpr Filter kFilters[] = {
+constexpr Filter kChoiceFilters[] = {
     {"map", map_filter},
     {"select", choose<Keep::matching, Look::at_item>},
     {"reject", choose<Keep::others, Look::at_item>},
@@ -91,6 +91,6 @@ constexpr Filter kFilters[] = {
 
 }  // namespace
 
-std::span<const Filter> choice_filters() { return kFilters; }
+std::span<const Filter> choice_filters() { return kChoiceFilters; }
 
 }  // namespace troupe::jinja

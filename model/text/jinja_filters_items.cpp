@@ -208,7 +208,7 @@ Value attr_filter(Meter& meter, const Value& input, Given given) {
   return get_item(meter, input, *name);
 }
 
-constexpr Filter kFilters[] = {
+constexpr Filter kItemFilters[] = {
     {"default", default_filter},
     {"d", default_filter},
     {"list", list_filter},
@@ -228,7 +228,7 @@ constexpr Filter kFilters[] = {
 
 }  // namespace
 
-std::span<const Filter> item_filters() { return kFilters; }
+std::span<const Filter> item_filters() { return kItemFilters; }
 
 Value sort_key(Meter& meter, const Value& value, const Value* case_sensitive) {
   if (!value.is_string() || is_true(case_sensitive)) return value;

@@ -157,7 +157,7 @@ Value sum_filter(Meter& meter, const Value& input, Given given) {
   return total;
 }
 
-constexpr Filter kFilters[] = {
+constexpr Filter kNumberFilters[] = {
     {"int", int_filter},     {"float", float_filter},         {"abs", abs_filter},
     {"round", round_filter}, {"length", length_filter},       {"count", length_filter},
     {"sum", sum_filter},     {"wordcount", wordcount_filter},
@@ -165,7 +165,7 @@ constexpr Filter kFilters[] = {
 
 }  // namespace
 
-std::span<const Filter> number_filters() { return kFilters; }
+std::span<const Filter> number_filters() { return kNumberFilters; }
 
 const Filter* find_filter(std::string_view name) {
   for (const auto table : {text_filters(), item_filters(), choice_filters(), number_filters()}) {

@@ -183,7 +183,7 @@ Value from_json_filter(Meter& meter, const Value& input, Given given) {
   return from_template_value(meter, *parsed);
 }
 
-constexpr Filter kFilters[] = {
+constexpr Filter kTextFilters[] = {
     {"upper", mapped<to_upper>},
     {"lower", mapped<to_lower>},
     {"capitalize", mapped<capitalize>},
@@ -205,6 +205,6 @@ constexpr Filter kFilters[] = {
 
 }  // namespace
 
-std::span<const Filter> text_filters() { return kFilters; }
+std::span<const Filter> text_filters() { return kTextFilters; }
 
 }  // namespace troupe::jinja
