@@ -11,6 +11,7 @@ using troupe::testing::Recorder;
 using troupe::testing::ScriptedActor;
 using troupe::testing::Stage;
 
+namespace batcher_actor_test {
 namespace {
 
 /// Runs each step where it is asked for; can be told to hang.
@@ -251,3 +252,5 @@ TEST_CASE("batcher actor: what it does not act on is counted by why, and its sta
   CHECK(count(GroupDrop::unexpected) == 1);
   CHECK(count(GroupDrop::damaged) == 1);
 }
+
+}  // namespace batcher_actor_test

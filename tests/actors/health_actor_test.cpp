@@ -8,6 +8,7 @@ using namespace troupe;
 using troupe::testing::ScriptedActor;
 using troupe::testing::Stage;
 
+namespace health_actor_test {
 namespace {
 
 struct Verdicts {
@@ -54,3 +55,5 @@ TEST_CASE("health actor: a child that beats stays alive, a silent one is suspect
   CHECK(silent[1].silence >= kDeadAfter);
   CHECK(silent[1].silence < kDeadAfter + 200ms);
 }
+
+}  // namespace health_actor_test

@@ -20,6 +20,7 @@
 
 using namespace troupe;
 
+namespace lane_batcher_test {
 namespace {
 
 constexpr uint32_t kGeneration = 3;
@@ -177,3 +178,5 @@ TEST_CASE("device lane: streams of a batcher over any pipeline are told what the
     CHECK(pipeline.most_in_flight <= static_cast<size_t>(plans_in_flight_max(stages)));
   }
 }
+
+}  // namespace lane_batcher_test

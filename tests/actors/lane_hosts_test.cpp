@@ -16,6 +16,7 @@
 
 using namespace troupe;
 
+namespace lane_hosts_test {
 namespace {
 
 constexpr uint32_t kGeneration = 4;
@@ -186,3 +187,5 @@ TEST_CASE("device lane: an order whose hosts are not its ranks is refused") {
   CHECK(loaded.error().message ==
         "the order to load names 3 hosts for rank 0 of 2; start all nodes from one build");
 }
+
+}  // namespace lane_hosts_test

@@ -15,6 +15,7 @@
 
 using namespace troupe;
 
+namespace lane_ranks_test {
 namespace {
 
 constexpr uint32_t kGeneration = 3;
@@ -169,3 +170,5 @@ TEST_CASE("device lane: plans of all lanes go through a pipeline in order, each 
   group.lanes[0]->abort();
   for (auto& end : ends) CHECK(end.get().code == ErrorCode::aborted);
 }
+
+}  // namespace lane_ranks_test

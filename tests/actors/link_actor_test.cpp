@@ -10,6 +10,7 @@ using namespace troupe;
 using troupe::testing::Recorder;
 using troupe::testing::Stage;
 
+namespace link_actor_test {
 namespace {
 
 struct Scene {
@@ -116,3 +117,5 @@ TEST_CASE("link actor: the streams of a node that was found dead are cut when th
   CHECK(scene.cut == std::vector<std::string>{"n3"});
   CHECK(scene.exits.empty());
 }
+
+}  // namespace link_actor_test

@@ -10,6 +10,7 @@
 
 using namespace troupe;
 
+namespace link_plan_test {
 namespace {
 
 struct Folder {
@@ -151,3 +152,5 @@ TEST_CASE("link plan: of two nodes the lower one has the other's beats behind a 
           ways.targets.end());
   }
 }
+
+}  // namespace link_plan_test

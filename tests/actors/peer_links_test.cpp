@@ -9,6 +9,7 @@ using namespace troupe;
 using troupe::testing::ScriptedActor;
 using troupe::testing::Stage;
 
+namespace peer_links_test {
 namespace {
 
 /// Two nodes whose supervisors reach each other by what stands in for the link.
@@ -123,3 +124,5 @@ TEST_CASE(
   CHECK(nodes.seen("n2", "n1").reason ==
         "it was refused: it belongs to cluster demo, this is other: give it this cluster's config");
 }
+
+}  // namespace peer_links_test

@@ -13,6 +13,7 @@
 
 using namespace troupe;
 
+namespace rank_memory_test {
 namespace {
 
 std::shared_ptr<ShmMap> memory_of(uint32_t generation) {
@@ -95,3 +96,5 @@ TEST_CASE("lifeline: memory arrives as one and the same, with its generation") {
   send_end(node_end.get());  // packets behind it are heard too
   ended.get_future().wait();
 }
+
+}  // namespace rank_memory_test

@@ -11,6 +11,7 @@
 
 using namespace troupe;
 
+namespace served_model_test {
 namespace {
 
 GroupEndpoint endpoint() {
@@ -59,3 +60,5 @@ TEST_CASE("served model: a bundle of no use is refused with what is wrong with i
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().message.starts_with("its chat template: "));
 }
+
+}  // namespace served_model_test

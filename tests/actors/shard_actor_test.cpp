@@ -9,6 +9,7 @@ using namespace troupe;
 using troupe::testing::Recorder;
 using troupe::testing::Stage;
 
+namespace shard_actor_test {
 namespace {
 
 /// Answers a load as it is told to, at once.
@@ -208,3 +209,5 @@ TEST_CASE("shard actor: a rank tells where it waits for other hosts, and its lan
   REQUIRE(scene.lane->joined);
   CHECK(*scene.lane->joined == join);
 }
+
+}  // namespace shard_actor_test

@@ -8,6 +8,7 @@ using namespace troupe;
 using troupe::testing::Recorder;
 using troupe::testing::Stage;
 
+namespace supervisor_actor_test {
 namespace {
 
 struct Scene {
@@ -182,3 +183,5 @@ TEST_CASE("supervisor actor: ranks of a group get one memory, which ends with th
   scene.tell(node_in::Exited{scene.spawned[1].child, scene.spawned[1].incarnation, "signal 9"});
   CHECK(maps[0]->control().aborted.load() == 1);
 }
+
+}  // namespace supervisor_actor_test

@@ -10,6 +10,7 @@
 #include "redis_process.h"
 
 namespace troupe {
+namespace redis_store_test {
 namespace {
 
 using testing::eventually;
@@ -270,4 +271,5 @@ TEST_CASE(
 }
 
 }  // namespace
+}  // namespace redis_store_test
 }  // namespace troupe

@@ -8,6 +8,7 @@
 #include "cache/breaker.h"
 
 namespace troupe {
+namespace response_cache_test {
 namespace {
 
 Digest key_of(uint32_t number, uint8_t shard = 0) {
@@ -100,4 +101,5 @@ TEST_CASE("breaker: five errors within a second open it for two, slow errors nev
 }
 
 }  // namespace
+}  // namespace response_cache_test
 }  // namespace troupe

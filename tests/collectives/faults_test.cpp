@@ -15,6 +15,7 @@
 #include "tests/collectives/rank_processes.h"
 
 namespace troupe::testing {
+namespace faults_test {
 namespace {
 
 constexpr Plane kPlanes[] = {Plane::shm, Plane::tcp, Plane::mixed};
@@ -290,4 +291,5 @@ TEST_CASE("shm: counters that another process overwrote are noticed") {
   CHECK(has(outcome, "data_loss: the shared memory between this rank and rank 1 was overwritten"));
 }
 
+}  // namespace faults_test
 }  // namespace troupe::testing

@@ -14,6 +14,7 @@
 #include "tests/support/local_collective.h"
 
 namespace troupe::testing {
+namespace random_calls_test {
 namespace {
 
 constexpr int kCalls = 60;
@@ -90,4 +91,5 @@ TEST_CASE("collectives: a gather reads a rank's part from its place in the resul
   }
 }
 
+}  // namespace random_calls_test
 }  // namespace troupe::testing

@@ -12,6 +12,7 @@
 #include "tests/collectives/rank_processes.h"
 
 namespace troupe::testing {
+namespace rank_exchange_test {
 namespace {
 
 /// Rank 0 of two; what rank 1 sends is given, so many bytes at a time.
@@ -118,4 +119,5 @@ TEST_CASE("rank exchange: the reason of a peer that gave up is bounded and print
   CHECK(heard(frame(header, ""), 4, 100) == "internal: rank 1 gave up; start another generation");
 }
 
+}  // namespace rank_exchange_test
 }  // namespace troupe::testing

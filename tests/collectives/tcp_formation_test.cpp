@@ -14,6 +14,7 @@
 #include "tests/collectives/rank_processes.h"
 
 namespace troupe::testing {
+namespace tcp_formation_test {
 namespace {
 
 bool has(const std::string& text, const std::string& part) {
@@ -158,4 +159,5 @@ TEST_CASE("tcp formation: ports are taken from the range, and a full range says 
   CHECK(has(none.error().message, "give the node a larger data_ports"));
 }
 
+}  // namespace tcp_formation_test
 }  // namespace troupe::testing

@@ -11,6 +11,7 @@
 #include "tests/link/link_fixture.h"
 
 namespace troupe::testing {
+namespace certs_folder_test {
 namespace {
 
 std::string bytes_of(const std::string& path) {
@@ -118,4 +119,5 @@ TEST_CASE("certs folder: what nodes lack is named with the command that makes it
         "and troupe certs issue");
 }
 
+}  // namespace certs_folder_test
 }  // namespace troupe::testing

@@ -11,6 +11,7 @@
 #include "tests/link/link_fixture.h"
 
 namespace troupe::testing {
+namespace certs_test {
 namespace {
 
 struct Ran {
@@ -219,4 +220,5 @@ TEST_CASE("certs: bad names, hosts and days are refused with the flag at fault")
   CHECK_FALSE(std::ifstream(dir / "n1.pem").good());
 }
 
+}  // namespace certs_test
 }  // namespace troupe::testing

@@ -9,6 +9,7 @@
 #include "tests/link/link_fixture.h"
 
 namespace troupe::testing {
+namespace node_beats_test {
 namespace {
 
 /// Who was heard how often.
@@ -228,4 +229,5 @@ TEST_CASE("beats: without a place for its socket a node is told so") {
         "directory");
 }
 
+}  // namespace node_beats_test
 }  // namespace troupe::testing

@@ -5,6 +5,7 @@
 #include "tests/link/link_fixture.h"
 
 namespace troupe::testing {
+namespace preamble_test {
 namespace {
 
 LinkPreamble example() {
@@ -107,4 +108,5 @@ TEST_CASE("link stats: one line says what was refused between two looks, and not
         "1 dials failed (1 unreachable; last n2: unreachable (Connection refused))");
 }
 
+}  // namespace preamble_test
 }  // namespace troupe::testing

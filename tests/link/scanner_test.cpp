@@ -8,6 +8,7 @@
 #include "tests/link/link_fixture.h"
 
 namespace troupe::testing {
+namespace scanner_test {
 namespace {
 
 /// A stream through both links that must work at any time.
@@ -208,4 +209,5 @@ TEST_CASE(
   CHECK(good.works());
 }
 
+}  // namespace scanner_test
 }  // namespace troupe::testing

@@ -18,6 +18,7 @@
 
 using namespace troupe;
 
+namespace chat_template_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -108,3 +109,5 @@ TEST_CASE("chat template: real templates render byte for byte as jinja2 does") {
                       expected.object.size(), conversations.array.size(), table));
   CHECK(equal >= kTemplatesMin);
 }
+
+}  // namespace chat_template_test

@@ -10,6 +10,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace damaged_files_test {
 namespace {
 
 constexpr uint64_t kSeed = 20240817;
@@ -202,3 +203,5 @@ TEST_CASE("open_model: a directory whose files disagree is refused with the reas
     CHECK_MESSAGE(message.find(c.expected) != std::string::npos, message);
   }
 }
+
+}  // namespace damaged_files_test

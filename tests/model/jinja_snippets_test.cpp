@@ -12,6 +12,7 @@
 
 using namespace troupe;
 
+namespace jinja_snippets_test {
 namespace {
 
 // What the oracle's strftime_now() is given: 2025-03-09 14:05:06.
@@ -50,3 +51,5 @@ TEST_CASE("chat template: small templates give jinja2's text, or an error where 
     }
   }
 }
+
+}  // namespace jinja_snippets_test

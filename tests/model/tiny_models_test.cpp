@@ -9,6 +9,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace tiny_models_test {
 namespace {
 
 OpenedModel open_tiny(const std::string& name) {
@@ -239,3 +240,5 @@ TEST_CASE("open_tokenizer: a vocabulary without weights is enough") {
     CHECK(model.error().message.find(path) == 0);
   }
 }
+
+}  // namespace tiny_models_test

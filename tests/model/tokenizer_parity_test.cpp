@@ -15,6 +15,7 @@
 #include "tests/support/message_of.h"
 
 namespace troupe {
+namespace tokenizer_parity_test {
 namespace {
 
 const std::string kGoldens = std::string(TROUPE_SOURCE_DIR) + "/tests/golden/tokenizer/";
@@ -184,4 +185,5 @@ TEST_CASE("tokenizer parity: llama-spm equals both oracles") {
 }
 
 }  // namespace
+}  // namespace tokenizer_parity_test
 }  // namespace troupe

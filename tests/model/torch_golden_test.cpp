@@ -12,6 +12,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace torch_golden_test {
 namespace {
 
 constexpr double kTolerance = 2e-3;
@@ -172,3 +173,5 @@ TEST_CASE(
   MESSAGE(equal_32 << " of " << streams.size() << " texts equal llama.cpp's for 32 tokens");
   CHECK(equal_32 >= 12);
 }
+
+}  // namespace torch_golden_test

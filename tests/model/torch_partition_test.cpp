@@ -13,6 +13,7 @@ using namespace troupe;
 using namespace troupe::test;
 using Tokens = std::vector<int32_t>;
 
+namespace torch_partition_test {
 namespace {
 
 constexpr double kTolerance = 2e-3;
@@ -256,3 +257,5 @@ TEST_CASE(
   REQUIRE(loaded.has_value());
   CHECK(loaded->numerics_id != torch.capabilities.numerics_id);
 }
+
+}  // namespace torch_partition_test

@@ -12,6 +12,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace native_exactness_test {
 namespace {
 
 const Budget kBudget{
@@ -108,3 +109,5 @@ TEST_CASE("native: a choice of a seeded request is the same in a batch of 16") {
   }
   for (size_t i = 0; i < asked.size(); ++i) CHECK(together[i].tokens == alone[i].tokens);
 }
+
+}  // namespace native_exactness_test

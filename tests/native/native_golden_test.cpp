@@ -12,6 +12,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace native_golden_test {
 namespace {
 
 std::string real_model() { return std::string(TROUPE_DEPS_DIR) + "/models/smollm2.gguf"; }
@@ -74,3 +75,5 @@ TEST_CASE("native: SmolLM2 follows the plain float32 script over 20 prompts") {
   CHECK(same_top >= positions * 95 / 100);
   CHECK(total / positions <= 0.5);
 }
+
+}  // namespace native_golden_test

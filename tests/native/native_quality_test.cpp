@@ -13,6 +13,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace native_quality_test {
 namespace {
 
 /// Below this, float32's best and second best logit are as good as tied for whoever rounds
@@ -152,3 +153,5 @@ TEST_CASE("native: SmolLM2 predicts 2,588 tokens of text as well as llama.cpp do
   CHECK(int8.sure_agreement() >= 0.985);
   CHECK(int8.farthest < 0.55);
 }
+
+}  // namespace native_quality_test

@@ -14,6 +14,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace native_ranks_test {
 namespace {
 
 Budget budget(const std::string& isa, int32_t threads, KvType kv = KvType::f16) {
@@ -223,3 +224,5 @@ TEST_CASE("native ranks: a rank without the collective of its group is refused")
   REQUIRE_FALSE(loaded.has_value());
   CHECK(loaded.error().message.find("no rank 2") != std::string::npos);
 }
+
+}  // namespace native_ranks_test

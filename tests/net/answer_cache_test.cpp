@@ -15,6 +15,7 @@
 #include "tests/net/raw_client.h"
 
 namespace troupe::testing {
+namespace answer_cache_test {
 namespace {
 
 std::optional<Digest> key_of(Api api, const std::string& body, const ServedModel& model,
@@ -363,4 +364,5 @@ TEST_CASE("bridge: a cache of no bytes keeps nothing") {
   }
 }
 
+}  // namespace answer_cache_test
 }  // namespace troupe::testing

@@ -11,6 +11,7 @@
 #include "tests/net/raw_client.h"
 
 namespace troupe::testing {
+namespace bad_requests_test {
 namespace {
 
 struct Row {
@@ -416,4 +417,5 @@ TEST_CASE("bridge: a truncated body and an end of sending get 400, not silence")
   CHECK(parse_error(answer).message.find("ended before") != std::string::npos);
 }
 
+}  // namespace bad_requests_test
 }  // namespace troupe::testing

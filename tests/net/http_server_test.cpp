@@ -12,6 +12,7 @@
 #include "tests/net/raw_client.h"
 
 namespace troupe::testing {
+namespace http_server_test {
 namespace {
 
 /// Answers with method, path, query and body; /hold keeps the reply, /flood streams until told to
@@ -317,4 +318,5 @@ TEST_CASE("http server: exempt addresses have no limit of their own, the total h
   CHECK(refused.body.find("no connection left") != std::string::npos);
 }
 
+}  // namespace http_server_test
 }  // namespace troupe::testing

@@ -7,6 +7,7 @@
 #include "tests/net/promtool.h"
 
 namespace troupe {
+namespace link_metrics_test {
 namespace {
 
 bool has_line(const std::string& text, const std::string& line) {
@@ -85,4 +86,5 @@ TEST_CASE("link metrics: promtool has nothing to say about all of a node's") {
                                file_metrics_text({{1, 2, 3, 4}, 5, 6, 7}));
 }
 
+}  // namespace link_metrics_test
 }  // namespace troupe

@@ -5,6 +5,7 @@
 #include "tests/net/promtool.h"
 
 namespace troupe {
+namespace metrics_test {
 namespace {
 
 using testing::check_with_promtool;
@@ -87,4 +88,5 @@ TEST_CASE("metrics: promtool has nothing to say without the aliases") {
   check_with_promtool(text);
 }
 
+}  // namespace metrics_test
 }  // namespace troupe

@@ -7,6 +7,7 @@
 #include "tests/net/bridge_fixture.h"
 
 namespace troupe::testing {
+namespace open_request_test {
 namespace {
 
 constexpr RequestId kFirst{1, 1}, kSecond{1, 2};
@@ -163,4 +164,5 @@ TEST_CASE("open request: of two failures only the first is told") {
   CHECK(scene.noted.body.find("Gone.", first + 1) == std::string::npos);
 }
 
+}  // namespace open_request_test
 }  // namespace troupe::testing

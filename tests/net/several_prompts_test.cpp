@@ -5,6 +5,7 @@
 #include "tests/net/raw_client.h"
 
 namespace troupe::testing {
+namespace several_prompts_test {
 namespace {
 
 router_out::Deliver delivery(RequestId id, std::vector<router_out::Piece> pieces, bool last = false,
@@ -192,4 +193,5 @@ TEST_CASE("bridge: the answer to several prompts is kept and served as one") {
   }
 }
 
+}  // namespace several_prompts_test
 }  // namespace troupe::testing

@@ -10,6 +10,7 @@
 #include "tests/net/raw_client.h"
 
 namespace troupe::testing {
+namespace stream_test {
 namespace {
 
 constexpr const char* kChat =
@@ -380,4 +381,5 @@ TEST_CASE("bridge: every path of the route table is described in openapi.json an
   }
 }
 
+}  // namespace stream_test
 }  // namespace troupe::testing

@@ -12,6 +12,7 @@
 #include "tests/net/raw_client.h"
 
 namespace troupe::testing {
+namespace tls_and_client_test {
 namespace {
 
 /// A self-signed certificate, as files.
@@ -171,4 +172,5 @@ TEST_CASE("admin port: the page is open, the tree needs the token, strangers' na
   CHECK(status("GET /admin/tree HTTP/1.1\r\n" + bearer + "\r\n").status == 403);
 }
 
+}  // namespace tls_and_client_test
 }  // namespace troupe::testing

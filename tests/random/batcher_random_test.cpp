@@ -10,6 +10,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace batcher_random_test {
 namespace {
 
 class Traffic {
@@ -204,3 +205,5 @@ TEST_CASE(
   CHECK(right > 2'000);
   CHECK(drafted > right + 200);
 }
+
+}  // namespace batcher_random_test

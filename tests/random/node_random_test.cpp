@@ -18,6 +18,7 @@
 
 using namespace troupe;
 
+namespace node_random_test {
 namespace {
 
 /// One process as it really is.
@@ -413,3 +414,5 @@ TEST_CASE(
   CHECK(tally.repeats > 100);
   CHECK(tally.cut_short > 5);
 }
+
+}  // namespace node_random_test

@@ -14,6 +14,7 @@
 
 using namespace troupe;
 
+namespace remote_ranks_random_test {
 namespace {
 
 constexpr GroupId kGroup(7);
@@ -289,3 +290,5 @@ TEST_CASE("remote ranks: after any storm all four ranks serve one generation") {
     world.check_serving();
   }
 }
+
+}  // namespace remote_ranks_random_test

@@ -12,6 +12,7 @@
 #include "tests/unit/router_fixture.h"
 
 namespace troupe {
+namespace router_random_test {
 namespace {
 
 using testing::oracle_answer;
@@ -376,4 +377,5 @@ TEST_CASE("router: under random faults every client sees the oracle's answer onc
 }
 
 }  // namespace
+}  // namespace router_random_test
 }  // namespace troupe

@@ -5,6 +5,7 @@
 #include "tests/bench/scaling/workloads.h"
 
 namespace troupe::scaling {
+namespace modelled_cluster_test {
 namespace {
 
 ClusterShape shape_of(int routers, int groups, int32_t blocks, PlanTimer timer) {
@@ -105,4 +106,5 @@ TEST_CASE("prefix routing: four groups behind two routers hit nearly what one la
 }
 
 }  // namespace
+}  // namespace modelled_cluster_test
 }  // namespace troupe::scaling

@@ -6,6 +6,7 @@
 #include "tests/bench/scaling/hardware.h"
 
 namespace troupe::scaling {
+namespace step_time_test {
 namespace {
 
 /// `streams` sequences decode at `context`.
@@ -119,4 +120,5 @@ TEST_CASE("cpu table: straight between what was measured, split among ranks") {
 }
 
 }  // namespace
+}  // namespace step_time_test
 }  // namespace troupe::scaling

@@ -12,6 +12,7 @@
 using namespace troupe;
 using sim::Tamper;
 
+namespace mutants_test {
 namespace {
 
 constexpr uint64_t kSeedsMax = 150;
@@ -141,3 +142,5 @@ TEST_CASE("sim: routers without news are caught") { CHECK(sim::caught_at<NoNews>
 TEST_CASE("sim: merging accepted tokens into the prompt is caught") {
   CHECK(sim::caught_at<MergesAccepted>(kSeedsMax) > 0);
 }
+
+}  // namespace mutants_test

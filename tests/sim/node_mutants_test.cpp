@@ -12,6 +12,7 @@
 using namespace troupe;
 using sim::Tamper;
 
+namespace node_mutants_test {
 namespace {
 
 constexpr uint64_t kSeedsMax = 450;  ///< a third of them has several nodes
@@ -81,3 +82,5 @@ TEST_CASE("sim: news of a node's former life is caught") {
 TEST_CASE("sim: nodes that keep their groups to themselves are caught") {
   CHECK(sim::caught_at<SilentNodes>(kSeedsMax, sim::several_nodes) > 0);
 }
+
+}  // namespace node_mutants_test

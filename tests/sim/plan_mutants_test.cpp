@@ -12,6 +12,7 @@
 using namespace troupe;
 using sim::Tamper;
 
+namespace plan_mutants_test {
 namespace {
 
 constexpr uint64_t kSeedsMax = 150;
@@ -122,3 +123,5 @@ TEST_CASE("sim: a plan sent in another lane than its own is caught") {
 TEST_CASE("sim: a shared block that is written without a copy is caught") {
   CHECK(sim::caught_at<SkipsCopies>(kSeedsMax) > 0);
 }
+
+}  // namespace plan_mutants_test

@@ -11,6 +11,7 @@
 using namespace troupe;
 using sim::Tamper;
 
+namespace rank_mutants_test {
 namespace {
 
 constexpr uint64_t kSeedsMax = 600;  ///< a third of them has several nodes
@@ -132,3 +133,5 @@ TEST_CASE("sim: ranks that run on without their head are caught") {
 TEST_CASE("sim: orders that a broken link lost for good are caught") {
   CHECK(sim::caught_at<SaysOnce>(kSeedsMax, sim::several_nodes) > 0);
 }
+
+}  // namespace rank_mutants_test

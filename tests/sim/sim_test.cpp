@@ -11,6 +11,7 @@
 
 using namespace troupe;
 
+namespace sim_test {
 namespace {
 
 constexpr uint64_t kSeeds = TROUPE_SIM_SEEDS;
@@ -89,3 +90,5 @@ TEST_CASE("sim: a seed replays the same run") {
   CHECK(first.events == second.events);
   CHECK(first.totals.tokens == second.totals.tokens);
 }
+
+}  // namespace sim_test

@@ -6,6 +6,7 @@
 #include "net/openai_response.h"
 
 namespace troupe {
+namespace answer_parts_test {
 namespace {
 
 constexpr RequestId kFirst{1, 1}, kSecond{1, 2}, kThird{1, 3};
@@ -180,4 +181,5 @@ TEST_CASE("openai response: every answer to several prompts echoes its own, with
   CHECK(events.ends_with("[DONE]\n\n"));
 }
 
+}  // namespace answer_parts_test
 }  // namespace troupe

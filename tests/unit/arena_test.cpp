@@ -9,6 +9,7 @@
 #include <vector>
 
 namespace troupe::native {
+namespace arena_test {
 namespace {
 
 constexpr size_t kHuge = size_t{2} << 20;
@@ -62,4 +63,5 @@ TEST_CASE("arena: more memory than there is gets a sentence") {
 }
 
 }  // namespace
+}  // namespace arena_test
 }  // namespace troupe::native

@@ -8,6 +8,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace batcher_failure_test {
 namespace {
 
 std::vector<TokenId> expected(const Rig& rig, const Enqueue& e) {
@@ -405,3 +406,5 @@ TEST_CASE("batcher: the status counts what waits, runs and is held") {
   CHECK(status.blocks_total == 32);
   CHECK_FALSE(status.draining);
 }
+
+}  // namespace batcher_failure_test

@@ -8,6 +8,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace batcher_lanes_test {
 namespace {
 
 BatcherConfig pipeline(int32_t lanes) {
@@ -189,3 +190,5 @@ TEST_CASE("batcher: an idle pipeline proves itself with one canary at a time") {
   CHECK(rig.drained == 1);
   CHECK(rig.in_flight().empty());
 }
+
+}  // namespace batcher_lanes_test

@@ -6,6 +6,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace batcher_pipeline_test {
 namespace {
 
 BatcherConfig two_plans() {
@@ -170,3 +171,5 @@ TEST_CASE("batcher: after a long prompt's turn those that came later get most of
   CHECK(rig.answer(endless).tokens == expected(rig, endless));
   CHECK(rig.answer(late).tokens == expected(rig, late));
 }
+
+}  // namespace batcher_pipeline_test

@@ -116,7 +116,7 @@ class Rig {
   size_t running() const { return static_cast<size_t>(batcher.status(now).running); }
 
   BatcherConfig config;
-  Words words;
+  Language words;
   Batcher batcher;
   PagedDevice device;
   Time now{1s};

@@ -6,6 +6,7 @@ using test::prompt_of;
 using test::Rig;
 using test::small_config;
 
+namespace batcher_status_test {
 namespace {
 
 /// To whom the statuses went since the first `before`.
@@ -105,3 +106,5 @@ TEST_CASE("batcher: what came and went in its KV is told before the status that 
   }
   CHECK(version == std::map<RouterId, uint64_t>{{RouterId(1), 1}, {RouterId(2), 1}});
 }
+
+}  // namespace batcher_status_test

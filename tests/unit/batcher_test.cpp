@@ -7,6 +7,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace batcher_test {
 namespace {
 
 std::vector<TokenId> expected(const Rig& rig, const Enqueue& e) {
@@ -458,3 +459,5 @@ TEST_CASE("batcher: a prompt preempted while it is scored keeps its scores") {
     CHECK(rig.answer(scored).prompt_logprobs[i].logprob == score(kv, scored.prompt[i + 1].value));
   }
 }
+
+}  // namespace batcher_test

@@ -7,6 +7,7 @@
 
 using namespace troupe;
 
+namespace beat_frame_test {
 namespace {
 
 NodeBeat example() { return {"n1", Incarnation(0x0123456789abcdef)}; }
@@ -116,3 +117,5 @@ TEST_CASE("beat: what decodes is what those bytes say, with any bit wrong") {
   }
   CHECK(refused > 8 * good.size() / 2);
 }
+
+}  // namespace beat_frame_test

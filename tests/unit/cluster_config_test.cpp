@@ -6,6 +6,7 @@
 
 using namespace troupe;
 
+namespace cluster_config_test {
 namespace {
 
 constexpr const char* kGood = R"(cluster: demo
@@ -232,3 +233,5 @@ TEST_CASE("config: sha256 is that of one file") {
   CHECK(refusal(replace(with, "source: models/smollm2.gguf", "backend: oracle")) ==
         "c.yaml:6: models[0]: " + one_file);
 }
+
+}  // namespace cluster_config_test

@@ -14,6 +14,7 @@
 
 using namespace troupe;
 
+namespace dequantise_test {
 namespace {
 
 std::vector<std::byte> read_file(const std::string& path) {
@@ -93,3 +94,5 @@ TEST_CASE("dtype: formats of GGML we don't read are none") {
   for (uint32_t type : {4u, 5u, 9u, 10u, 11u, 15u, 16u, 29u, 31u, 40u, 0xffffffffu})
     CHECK_FALSE(dtype_from_ggml(type).has_value());
 }
+
+}  // namespace dequantise_test

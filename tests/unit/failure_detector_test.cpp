@@ -7,6 +7,7 @@
 
 using namespace troupe;
 
+namespace failure_detector_test {
 namespace {
 
 struct Rig {
@@ -220,3 +221,5 @@ TEST_CASE("failure detector: two remote peers are too few for self-doubt") {
   CHECK(rig.verdict("a") == Verdict::dead);
   CHECK(rig.verdict("b") == Verdict::dead);
 }
+
+}  // namespace failure_detector_test

@@ -11,6 +11,7 @@
 
 using namespace troupe;
 
+namespace file_fetch_test {
 namespace {
 
 const Digest kRight = sha256("right"), kWrong = sha256("wrong");
@@ -436,3 +437,5 @@ TEST_CASE("file fetch: whatever peers and disks do, only right bytes are used, a
     CHECK(used == 1);
   }
 }
+
+}  // namespace file_fetch_test

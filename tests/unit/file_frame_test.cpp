@@ -11,6 +11,7 @@
 
 using namespace troupe;
 
+namespace file_frame_test {
 namespace {
 
 FileRequest example() {
@@ -181,3 +182,5 @@ TEST_CASE("file frame: with any bit of the heads wrong, no byte comes from outsi
   }
   CHECK(refused > 100);
 }
+
+}  // namespace file_frame_test

@@ -9,6 +9,7 @@
 using namespace troupe;
 using troupe::test::GgufBuilder;
 
+namespace gguf_test {
 namespace {
 
 // Type numbers of the specification.
@@ -151,3 +152,5 @@ TEST_CASE("gguf: something else is said to be no GGUF file") {
     CHECK(file.error().message == "a.zip: this is not a GGUF file (it does not start with GGUF).");
   }
 }
+
+}  // namespace gguf_test

@@ -5,6 +5,7 @@
 #include "cluster/group_table.h"
 
 namespace troupe {
+namespace group_choice_test {
 namespace {
 
 GroupCandidate candidate(uint32_t id, int64_t cached, int64_t queued, int32_t sequences) {
@@ -82,4 +83,5 @@ TEST_CASE("group table: three times slower than its peers for 10 s is slow") {
 }
 
 }  // namespace
+}  // namespace group_choice_test
 }  // namespace troupe

@@ -9,6 +9,7 @@
 
 using namespace troupe;
 
+namespace group_dialer_test {
 namespace {
 
 struct Rig {
@@ -335,3 +336,5 @@ TEST_CASE("group dialer: another group of a model waits for no bundle once one i
     CHECK(rig.all<dialer_out::LinkUp>().size() == 1);
   }
 }
+
+}  // namespace group_dialer_test

@@ -11,6 +11,7 @@
 #include "tests/unit/router_fixture.h"
 
 namespace troupe {
+namespace group_prefixes_test {
 namespace {
 
 constexpr GroupId kGroup(3);
@@ -290,4 +291,5 @@ TEST_CASE("router: a status with an unknown version of the prefixes makes it ask
 }
 
 }  // namespace
+}  // namespace group_prefixes_test
 }  // namespace troupe

@@ -7,6 +7,7 @@
 
 using namespace troupe;
 
+namespace hello_rules_test {
 namespace {
 
 Digest digest_of(uint8_t first) {
@@ -94,3 +95,5 @@ TEST_CASE("hello rules: of several differences the cluster is named first, then 
   hello.cluster = "demo";
   CHECK(refusal(hello, kStrict) == kCases[1].why);
 }
+
+}  // namespace hello_rules_test

@@ -12,6 +12,7 @@
 
 using namespace troupe;
 
+namespace jinja_test {
 namespace {
 
 constexpr std::chrono::sys_seconds kNow{};
@@ -243,3 +244,5 @@ TEST_CASE("jinja: how long a conversation of 50 turns takes") {
   const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - start;
   MESSAGE("a conversation of 50 turns renders in ", spent.count() / kRounds, " us");
 }
+
+}  // namespace jinja_test

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 namespace troupe {
+namespace journal_store_test {
 namespace {
 
 constexpr Incarnation kRouter{5};
@@ -163,4 +164,5 @@ TEST_CASE("journal store: tokens that do not follow take their entry with them")
 }
 
 }  // namespace
+}  // namespace journal_store_test
 }  // namespace troupe

@@ -4,6 +4,7 @@
 
 using namespace troupe;
 
+namespace load_plan_test {
 namespace {
 
 ModelSpec spec() {
@@ -281,3 +282,5 @@ TEST_CASE("load plan: a group serves with the least of what its ranks have room 
         "model m: ctx 1009 needs more KV than the 1008 positions there is memory for; ask for more "
         "kv_memory or less ctx");
 }
+
+}  // namespace load_plan_test

@@ -13,6 +13,7 @@
 
 using namespace troupe;
 
+namespace logit_summary_test {
 namespace {
 
 /// Logits of which many are equal, some far below all others, some -0.
@@ -108,3 +109,5 @@ TEST_CASE("logit summary: what can't be drawn from it asks for all logits") {
   CHECK(needs({.temperature = 0, .presence = 1, .n_logprobs = -1}) == Of::all);
   CHECK(needs({.temperature = 0, .n_logprobs = -1, .bias = {{3, 1.0f}}}) == Of::all);
 }
+
+}  // namespace logit_summary_test

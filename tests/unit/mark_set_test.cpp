@@ -7,6 +7,7 @@
 
 using namespace troupe;
 
+namespace mark_set_test {
 namespace {
 
 /// Marks of a few homes each, so that many push each other on.
@@ -64,3 +65,5 @@ TEST_CASE("mark set: victims go round, so that nobody is always the one") {
   for (int i = 0; i < 100; ++i) victims.insert(marks.next_victim());
   CHECK(victims.size() == 100);
 }
+
+}  // namespace mark_set_test

@@ -6,6 +6,7 @@
 
 using namespace troupe;
 
+namespace membership_test {
 namespace {
 
 struct Rig {
@@ -189,3 +190,5 @@ TEST_CASE("membership: only a member's own report is kept, and it outlives its p
   CHECK(!rig.book.current_report("n1/router"));
   CHECK(rig.book.reports().at("n1/router") == report);
 }
+
+}  // namespace membership_test

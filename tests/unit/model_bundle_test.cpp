@@ -8,6 +8,7 @@
 
 using namespace troupe;
 
+namespace model_bundle_test {
 namespace {
 
 ModelBundle sample() {
@@ -108,3 +109,5 @@ TEST_CASE("bundle: another version is refused by its number") {
   CHECK(decoded.error().code == ErrorCode::unsupported);
   CHECK(decoded.error().message.find("version 99") != std::string::npos);
 }
+
+}  // namespace model_bundle_test

@@ -7,6 +7,7 @@
 
 using namespace troupe;
 
+namespace model_spec_test {
 namespace {
 
 ModelSpec good_spec() {
@@ -71,3 +72,5 @@ TEST_CASE("check_spec: a field out of bounds is refused by its name") {
     CHECK(checked.error().message.find(c.field) != std::string::npos);
   }
 }
+
+}  // namespace model_spec_test

@@ -8,6 +8,7 @@
 
 using namespace troupe::native;
 
+namespace native_activations_test {
 namespace {
 
 constexpr uint32_t kSeed = 20'261;
@@ -85,3 +86,5 @@ TEST_CASE(
     CHECK_FALSE(made->put_tile(kernels, 0, 0, x.data(), 64, 64));
   }
 }
+
+}  // namespace native_activations_test

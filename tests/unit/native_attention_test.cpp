@@ -18,6 +18,7 @@
 using namespace troupe;
 using namespace troupe::native;
 
+namespace native_attention_test {
 namespace {
 
 constexpr unsigned kSeed = 777;
@@ -427,3 +428,5 @@ TEST_CASE("native attention: an empty segment merges without a trace, on either 
     CHECK(same_bits(sum, o));
   }
 }
+
+}  // namespace native_attention_test

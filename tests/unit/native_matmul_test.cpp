@@ -23,6 +23,7 @@ void matmul_emulated_tiles(const native::PackedMatrix& w, int32_t first, int32_t
 using namespace troupe;
 using namespace troupe::native;
 
+namespace native_matmul_test {
 namespace {
 
 constexpr Isa kIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::amx};
@@ -379,3 +380,5 @@ TEST_CASE("matmul: a scale that is not a number or infinite spoils its own row a
     }
   }
 }
+
+}  // namespace native_matmul_test

@@ -11,6 +11,7 @@
 using namespace troupe;
 using namespace troupe::native;
 
+namespace native_pack_test {
 namespace {
 
 /// Values of packed row `row` whose bits differ from dequantise() of the file's row.
@@ -120,3 +121,5 @@ TEST_CASE("pack: sizes of the memory layout") {
   CHECK(bytes(DType::f32) == 2 * 8 * 2048);
   CHECK(bytes(DType::f16) == 2 * 8 * 1024);
 }
+
+}  // namespace native_pack_test

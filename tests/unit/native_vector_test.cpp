@@ -19,6 +19,7 @@
 using namespace troupe;
 using namespace troupe::native;
 
+namespace native_vector_test {
 namespace {
 
 constexpr unsigned kSeed = 20260;
@@ -441,3 +442,5 @@ TEST_CASE("native vector: the values of a band are found, its lower edge among t
     }
   }
 }
+
+}  // namespace native_vector_test

@@ -4,6 +4,7 @@
 
 using namespace troupe;
 
+namespace node_peers_test {
 namespace {
 
 Hello hello_of(const std::string& node, uint64_t incarnation) {
@@ -340,3 +341,5 @@ TEST_CASE("node peers: what is said beyond reports goes on to who understands it
   REQUIRE(rig.all<peer_out::Deliver>().size() == 1);
   CHECK(rig.all<peer_out::Deliver>()[0].incarnation == Incarnation(10));
 }
+
+}  // namespace node_peers_test

@@ -6,6 +6,7 @@ using test::HostsRig;
 using test::listening;
 using test::Words;
 
+namespace node_supervisor_lent_test {
 namespace {
 
 const std::string kRank1 = "n2/shard/m.1.1", kRank2 = "n2/shard/m.1.2";
@@ -265,3 +266,5 @@ TEST_CASE("node supervisor: a lent rank that fails again and again is told to it
                      "exit status 70"));
   CHECK(rig.row(kRank2).state == "failed");
 }
+
+}  // namespace node_supervisor_lent_test

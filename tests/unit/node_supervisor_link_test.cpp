@@ -7,6 +7,7 @@
 using namespace troupe;
 using troupe::test::NodeRig;
 
+namespace node_supervisor_link_test {
 namespace {
 
 const std::string &kRouter = NodeRig::kRouter, &kSolo = NodeRig::kSolo, &kLink = NodeRig::kLink;
@@ -97,3 +98,5 @@ TEST_CASE("node supervisor: in a drain the link ends last") {
   rig.exit(kLink, "exit status 0");
   CHECK(rig.all<node_out::Stopped>().size() == 1);
 }
+
+}  // namespace node_supervisor_link_test

@@ -5,6 +5,7 @@
 using namespace troupe;
 using test::NodeRig;
 
+namespace node_supervisor_peers_test {
 namespace {
 
 NodeSupervisorConfig with_peer() {
@@ -134,3 +135,5 @@ TEST_CASE("node supervisor: a report stays within its bound, with whole characte
     }
   FAIL("no report");
 }
+
+}  // namespace node_supervisor_peers_test

@@ -7,6 +7,7 @@
 using namespace troupe;
 using troupe::test::NodeRig;
 
+namespace node_supervisor_ranks_test {
 namespace {
 const std::string &kSolo = NodeRig::kSolo, &kFirst = NodeRig::kFirst, &kSecond = NodeRig::kSecond;
 }
@@ -50,3 +51,5 @@ TEST_CASE("node supervisor: ranks of a group share memory before they load, unti
   CHECK(rig.all<node_out::Unshare>()[0].group == GroupId(1));
   CHECK(rig.all<node_out::Unshare>()[0].generation == Generation(1));
 }
+
+}  // namespace node_supervisor_ranks_test

@@ -8,6 +8,7 @@ using test::listening;
 using test::NodeRig;
 using test::Words;
 
+namespace node_supervisor_remote_test {
 namespace {
 
 const std::string &kFirst = NodeRig::kFirst, &kSecond = NodeRig::kSecond;
@@ -306,3 +307,5 @@ TEST_CASE("node supervisor: a remote rank that fails again and again fails the g
   rig.report(Rig::up(33));
   CHECK(rig.machine.routing().groups.at(0).state == GroupState::starting);
 }
+
+}  // namespace node_supervisor_remote_test

@@ -7,6 +7,7 @@
 using namespace troupe;
 using troupe::test::NodeRig;
 
+namespace node_supervisor_test {
 namespace {
 const std::string &kRouter = NodeRig::kRouter, &kSolo = NodeRig::kSolo, &kFirst = NodeRig::kFirst,
                   &kSecond = NodeRig::kSecond;
@@ -486,3 +487,5 @@ TEST_CASE("node supervisor: what a spawn waits for is shown until it is carried 
   }
   CHECK(rig.group(0).state == GroupState::ready);
 }
+
+}  // namespace node_supervisor_test

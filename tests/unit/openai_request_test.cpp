@@ -7,6 +7,7 @@
 #include "net/prompt.h"
 
 namespace troupe {
+namespace openai_request_test {
 namespace {
 
 GenerationRequest parsed(Api api, std::string_view body) {
@@ -220,4 +221,5 @@ TEST_CASE(
   CHECK(made->at(0).max_new == 998);
 }
 
+}  // namespace openai_request_test
 }  // namespace troupe

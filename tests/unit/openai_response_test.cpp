@@ -7,6 +7,7 @@
 #include "net/json_writer.h"
 
 namespace troupe {
+namespace openai_response_test {
 namespace {
 
 AnswerInfo info(Api api) {
@@ -129,4 +130,5 @@ TEST_CASE("openai response: a streamed completion ends with its reason, [DONE] a
   CHECK(out.ends_with("}}\n\ndata: [DONE]\n\n"));
 }
 
+}  // namespace openai_response_test
 }  // namespace troupe

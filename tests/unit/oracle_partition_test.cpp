@@ -12,6 +12,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace oracle_partition_test {
 namespace {
 
 Tokens prompt_of(size_t n, uint64_t seed = 9) {
@@ -314,3 +315,5 @@ TEST_CASE("oracle: numerics ids are equal for equal seeds only") {
   CHECK(first == id(b));
   CHECK(first != id(c));
 }
+
+}  // namespace oracle_partition_test

@@ -10,6 +10,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace oracle_ranks_test {
 namespace {
 
 /// Ranks as threads; the test drives rank 0.
@@ -104,3 +105,5 @@ TEST_CASE("oracle ranks: a rank that is told to end takes the others along in mi
   CHECK(output.error().code == ErrorCode::aborted);
   CHECK(group.join().at(0).code == ErrorCode::aborted);
 }
+
+}  // namespace oracle_ranks_test

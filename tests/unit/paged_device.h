@@ -21,10 +21,10 @@ inline uint64_t kv_after(uint64_t before, int32_t token) {
 }
 /// What a model says. With `loop` it mostly repeats itself, so that drafts come true; what breaks
 /// the loop depends on all tokens before.
-struct Words {
+struct Language {
   int32_t vocab = 0, loop = 0;
 };
-inline int32_t draw(uint64_t kv, int32_t position, Words words) {
+inline int32_t draw(uint64_t kv, int32_t position, Language words) {
   const uint64_t from =
       words.loop > 0 && kv % 8 != 0 ? mix64(static_cast<uint64_t>(position % words.loop)) : kv;
   return static_cast<int32_t>(from % static_cast<uint64_t>(words.vocab));
@@ -35,7 +35,8 @@ inline float score(uint64_t kv, int32_t token) {
 
 /// What an answer must be: computed over the whole sequence at once, without blocks.
 inline std::vector<TokenId> reference_answer(const std::vector<TokenId>& prompt, int32_t count,
-                                             Words words, const std::vector<TokenId>& stops = {}) {
+                                             Language words,
+                                             const std::vector<TokenId>& stops = {}) {
   uint64_t kv = 0;
   for (TokenId token : prompt) kv = kv_after(kv, token.value);
   std::vector<TokenId> answer;
@@ -51,7 +52,7 @@ inline std::vector<TokenId> reference_answer(const std::vector<TokenId>& prompt,
 
 class PagedDevice {
  public:
-  PagedDevice(int32_t blocks, int32_t slots, int32_t rows, Words words)
+  PagedDevice(int32_t blocks, int32_t slots, int32_t rows, Language words)
       : kv_(static_cast<size_t>(blocks * kBlockPositions), 0xdead),
         slots_(slots),
         rows_(rows),
@@ -155,7 +156,7 @@ class PagedDevice {
   };
   std::map<uint32_t, Lane> lanes_;
   int32_t slots_, rows_;
-  Words words_;
+  Language words_;
   uint64_t last_step_ = 0;
 };
 

@@ -6,6 +6,7 @@
 
 using namespace troupe;
 
+namespace partial_index_test {
 namespace {
 
 std::vector<TokenId> tokens(std::initializer_list<int32_t> ids) {
@@ -50,3 +51,5 @@ TEST_CASE("partial index: keeps a bounded number of blocks behind one prefix") {
   CHECK(index.holds(BlockId(static_cast<int32_t>(kPartialsPerPrefix) - 1)));
   CHECK_FALSE(index.holds(BlockId(static_cast<int32_t>(kPartialsPerPrefix))));
 }
+
+}  // namespace partial_index_test

@@ -12,6 +12,7 @@
 
 using namespace troupe;
 
+namespace partition_plan_test {
 namespace {
 
 struct Shape {
@@ -252,3 +253,5 @@ TEST_CASE("plan_partitions: one rank holds everything") {
     CHECK(rank.has_head);
   }
 }
+
+}  // namespace partition_plan_test

@@ -7,6 +7,7 @@
 
 using namespace troupe;
 
+namespace prefix_index_test {
 namespace {
 
 std::vector<Digest> chain_of(const Digest& root, const std::vector<int32_t>& tokens, size_t block) {
@@ -110,3 +111,5 @@ TEST_CASE("prefix index: holds blocks beyond the room it took at its start") {
   CHECK(index.match(chain) == std::vector<BlockId>{BlockId(1)});
   index.check();
 }
+
+}  // namespace prefix_index_test

@@ -4,6 +4,7 @@
 
 using namespace troupe;
 
+namespace rank_proxy_test {
 namespace {
 
 /// Ranks 2 and 3 of group 7 run here; the head is elsewhere.
@@ -418,3 +419,5 @@ TEST_CASE("rank proxy: a rank that died too often is told as such until it is ba
   CHECK(!rig.told(3).failed);
   CHECK(rig.told(3).why.empty());
 }
+
+}  // namespace rank_proxy_test

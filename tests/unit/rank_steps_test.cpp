@@ -20,6 +20,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace rank_steps_test {
 namespace {
 
 constexpr int32_t kVocab = 1'000'000;
@@ -219,3 +220,5 @@ TEST_CASE("rank steps: a plan of a lane that the pipeline does not have ends the
   REQUIRE_FALSE(output.has_value());
   CHECK(output.error().message.find("lane 2 of a group with 2 lanes") != std::string::npos);
 }
+
+}  // namespace rank_steps_test

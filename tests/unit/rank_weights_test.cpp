@@ -6,6 +6,7 @@
 
 using namespace troupe;
 
+namespace rank_weights_test {
 namespace {
 
 /// Shapes without bytes.
@@ -104,3 +105,5 @@ TEST_CASE("rank weights: stages cost what a decoding row reads of the file, in i
     CHECK(costs.layers[1] == kMatrices + kNorm + 2 * 128 * 64);
   }
 }
+
+}  // namespace rank_weights_test

@@ -4,6 +4,7 @@
 
 using namespace troupe;
 
+namespace remote_ranks_test {
 namespace {
 
 RemoteRanks remote() { return {GroupId(7), "n1", {"n1", "n2", "n2", "n3"}}; }
@@ -217,3 +218,5 @@ TEST_CASE("remote ranks: what a rank said before is no news, and foreign words a
   state.process = Incarnation(14);
   CHECK(r.reported("n3", report({state})).size() == 5);
 }
+
+}  // namespace remote_ranks_test

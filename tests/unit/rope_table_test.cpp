@@ -11,6 +11,7 @@
 using namespace troupe;
 using namespace troupe::native;
 
+namespace rope_table_test {
 namespace {
 
 /// Half a unit in the last place of a float32 near x, and a little for double rounding.
@@ -119,3 +120,5 @@ TEST_CASE("rope table: rows never move, and the checksum is the same however muc
     }
   CHECK(much.sin(4999)[0] == static_cast<float>(std::sin(4999.0)));
 }
+
+}  // namespace rope_table_test

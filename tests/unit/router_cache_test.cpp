@@ -5,6 +5,7 @@
 #include "router_fixture.h"
 
 namespace troupe {
+namespace router_cache_test {
 namespace {
 
 using testing::oracle_answer;
@@ -271,4 +272,5 @@ TEST_CASE("cached response: cut, extended or altered bytes are refused or differ
 }
 
 }  // namespace
+}  // namespace router_cache_test
 }  // namespace troupe

@@ -6,6 +6,7 @@
 #include "router_fixture.h"
 
 namespace troupe {
+namespace router_failover_test {
 namespace {
 
 using testing::oracle_answer;
@@ -363,4 +364,5 @@ TEST_CASE("router: a journal peer that missed an append gets the whole journal")
 }
 
 }  // namespace
+}  // namespace router_failover_test
 }  // namespace troupe

@@ -5,6 +5,7 @@
 #include "router_fixture.h"
 
 namespace troupe {
+namespace router_test {
 namespace {
 
 using testing::oracle_answer;
@@ -302,4 +303,5 @@ TEST_CASE("router: readiness says why a group is not ready") {
 }
 
 }  // namespace
+}  // namespace router_test
 }  // namespace troupe

@@ -6,6 +6,7 @@
 
 using namespace troupe;
 
+namespace safetensors_test {
 namespace {
 
 std::string with_header(const std::string& json, size_t data, int64_t lie = 0) {
@@ -86,3 +87,5 @@ TEST_CASE("safetensors: each lie gets one sentence with the file's name") {
                   tensors.error().message);
   }
 }
+
+}  // namespace safetensors_test

@@ -15,6 +15,7 @@
 
 using namespace troupe;
 
+namespace sampler_test {
 namespace {
 
 std::vector<float> random_logits(std::mt19937& random, size_t vocab, float spread) {
@@ -353,3 +354,5 @@ TEST_CASE("sampler: random parameters agree with the slow reference") {
   }
   CHECK(compared > 1500);
 }
+
+}  // namespace sampler_test

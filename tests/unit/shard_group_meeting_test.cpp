@@ -9,6 +9,7 @@
 
 using namespace troupe;
 
+namespace shard_group_meeting_test {
 namespace {
 
 HostPort place(int32_t rank) { return {"10.0.0.1", static_cast<uint16_t>(7000 + rank)}; }
@@ -151,3 +152,5 @@ TEST_CASE("shard group: what befalls a rank of another node is told with its nod
   rig.step(group_in::RankLost{1, Incarnation(11), "signal 9 (SIGKILL)"});
   CHECK(rig.machine.reason() == "the process of rank 1 on node n2 ended: signal 9 (SIGKILL)");
 }
+
+}  // namespace shard_group_meeting_test

@@ -8,6 +8,7 @@
 
 using namespace troupe;
 
+namespace shard_group_ranks_test {
 namespace {
 
 struct Rig {
@@ -151,3 +152,5 @@ TEST_CASE("shard group: ranks that loaded different things never serve") {
   CHECK(rig.disbanded(1));
   CHECK(rig.machine.state() == GroupState::starting);
 }
+
+}  // namespace shard_group_ranks_test

@@ -7,6 +7,7 @@
 
 using namespace troupe;
 
+namespace shard_group_test {
 namespace {
 
 struct Rig {
@@ -300,3 +301,5 @@ TEST_CASE("shard group: what a rank's process waits for is the group's reason un
   rig.step(group_in::RankAwaits{1, "its file is missing"});
   CHECK(rig.is(GroupState::stopped, 1, "draining"));
 }
+
+}  // namespace shard_group_test

@@ -10,6 +10,7 @@
 using namespace troupe;
 using namespace troupe::test;
 
+namespace speculation_test {
 namespace {
 
 std::vector<TokenId> tokens(std::initializer_list<int32_t> ids) {
@@ -191,3 +192,5 @@ TEST_CASE(
   }));
   CHECK(breaks([](const StepPlan&, StepOutput& o) { o.slices[0].n_tokens = 0; }));
 }
+
+}  // namespace speculation_test

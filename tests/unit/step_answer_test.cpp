@@ -14,6 +14,7 @@
 
 using namespace troupe;
 
+namespace step_answer_test {
 namespace {
 
 constexpr int32_t kVocab = 700, kRows = 12;
@@ -176,3 +177,5 @@ TEST_CASE("allocations: an allocation is counted") {
   CHECK(*kept == 7);
   CHECK(after == before + 1);
 }
+
+}  // namespace step_answer_test

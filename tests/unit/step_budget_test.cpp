@@ -8,6 +8,7 @@
 
 using namespace troupe;
 
+namespace step_budget_test {
 namespace {
 
 /// A machine whose steps take base + rows, times of each kind.
@@ -103,3 +104,5 @@ TEST_CASE("step budget: knows what another decode row costs beside those there a
   CHECK(budget.extra_row_cost(1) == doctest::Approx(0.1).epsilon(0.2));
   CHECK(budget.extra_row_cost(9) == doctest::Approx(0.5).epsilon(0.2));
 }
+
+}  // namespace step_budget_test

@@ -11,6 +11,7 @@
 
 using namespace troupe;
 
+namespace step_bytes_test {
 namespace {
 
 class RandomStep {
@@ -235,3 +236,5 @@ TEST_CASE("step frame: an impossible length is refused before memory is taken fo
   CHECK(refused.error().code == ErrorCode::data_loss);
   CHECK(refused.error().message.find("impossible length") != std::string::npos);
 }
+
+}  // namespace step_bytes_test

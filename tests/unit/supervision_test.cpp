@@ -9,6 +9,7 @@
 
 using namespace troupe;
 
+namespace supervision_test {
 namespace {
 
 struct Rig {
@@ -247,3 +248,5 @@ TEST_CASE("supervision: children that die together again and again come back apa
   CHECK(first.size() == 1);  // one death alone harms nobody
   CHECK(second.size() > 24);
 }
+
+}  // namespace supervision_test

@@ -8,6 +8,7 @@
 #include "model/tokenizer.h"
 
 namespace troupe {
+namespace text_stream_test {
 namespace {
 
 std::shared_ptr<const Tokenizer> oracle() {
@@ -183,4 +184,5 @@ TEST_CASE("text stream: any cut of any bytes shows the same text and holds back 
 }
 
 }  // namespace
+}  // namespace text_stream_test
 }  // namespace troupe

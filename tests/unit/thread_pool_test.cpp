@@ -16,6 +16,7 @@
 #endif
 
 namespace troupe::native {
+namespace thread_pool_test {
 namespace {
 
 TEST_CASE("thread pool: every chunk runs exactly once, whatever the counts") {
@@ -140,4 +141,5 @@ TEST_CASE("thread pool: bodies compute in the contract's float mode, whatever th
 #endif
 
 }  // namespace
+}  // namespace thread_pool_test
 }  // namespace troupe::native

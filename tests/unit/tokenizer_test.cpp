@@ -10,6 +10,7 @@
 #include "tests/support/message_of.h"
 
 namespace troupe {
+namespace tokenizer_test {
 namespace {
 
 std::string random_bytes(std::mt19937_64& random, size_t most) {
@@ -337,4 +338,5 @@ TEST_CASE("pre-split: known names have patterns, an unknown one has none") {
 }
 
 }  // namespace
+}  // namespace tokenizer_test
 }  // namespace troupe

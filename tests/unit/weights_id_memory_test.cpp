@@ -13,6 +13,7 @@
 #include "config/limits.h"
 
 namespace troupe {
+namespace weights_id_memory_test {
 namespace {
 
 /// A folder of this test, gone with it, and the memory's file one folder deeper.
@@ -141,4 +142,5 @@ TEST_CASE("weights id memory: no place to remember is no failure") {
 }
 
 }  // namespace
+}  // namespace weights_id_memory_test
 }  // namespace troupe
