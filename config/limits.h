@@ -274,6 +274,10 @@ inline constexpr size_t kShmPieceBytes = 16 * kKiB;
 /// the parts of a layer that two ranks compute side by side differ by 10 to 30; beside a busy
 /// neighbour the least is what is lost.
 inline constexpr Duration kShmSpinMin = 4us, kShmSpinMax = 100us;
+/// Answers of a pipeline that nobody has taken yet, for rank 0 to hand on a plan before it takes
+/// them: a quarter of a ring, half of what Linux receives on a connection for a process that reads
+/// nothing (64 KiB by default). Answers to 150 rows with all alternatives.
+inline constexpr size_t kAnswersAheadBytes = 32 * kKiB;
 /// One TLS record: what a connection holds of its sender's bytes.
 inline constexpr size_t kTcpRecordBytes = 16 * kKiB;
 /// All bytes of a gather up to which ranks send to each other directly; above, in a ring, where

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "config/check.h"
 #include "model/byte_cursor.h"
 #include "model/step_bytes.h"
 
@@ -64,6 +65,7 @@ Result<void> PlanRelay::pass_on() {
 
 Result<void> PlanRelay::answer(const StepOutput& output) {
   to_bytes(output, output_bytes_);
+  TROUPE_CHECK(output_bytes_.size() <= answer_bytes_max(plan_), output_bytes_.size());
   answer_frame_.clear();
   answer_frame_.append(output_bytes_);
   answer_frame_.seal();

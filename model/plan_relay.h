@@ -35,7 +35,7 @@ class PlanRelay {
   /// Every rank but those of the last stage, once the rows are computed: the plan goes on.
   Result<void> pass_on();
 
-  /// Head rank, when it is not rank 0.
+  /// Head rank, when it is not rank 0. At most answer_bytes_max() of the plan that it answers.
   Result<void> answer(const StepOutput& output);
   /// Rank 0, when it is not the head rank. data_loss when the answer is damaged; whether it fits
   /// the plan is PlanCheck's to say.

@@ -4,6 +4,9 @@
 #include <chrono>
 
 #include "config/check.h"
+#include "config/limits.h"
+#include "model/step_bytes.h"
+#include "model/step_frame.h"
 
 namespace troupe {
 
@@ -28,17 +31,25 @@ Result<void> RankSteps::finish_oldest(const StepQueue& queue, RankWork& work, Du
         next != nullptr && begun_ < group_.stages() && check_.answered(next->key.lane);
     if (!starts) return take_answer(left(), output);
     if (auto ok = begin(*next, work, time); !ok) return ok;
-    // With a plan in every stage the oldest one's answer must be here before this one goes on: else
-    // the head rank could wait for it to be taken and the next stage for the head rank.
-    const bool full = ++begun_ == group_.stages();
-    if (full)
+    // With a plan in every stage a large answer must be taken before this plan goes on: else the
+    // head rank could wait for that, the next stage for the head rank and this one for the next
+    // stage. Otherwise the next stage had better have its work at hand when it ends what it has.
+    const bool answer_first = ++begun_ == group_.stages() && !answers_fit(queue);
+    if (answer_first)
       if (auto ok = take_answer(left(), output); !ok) return ok;
     if (!group_.last_stage()) {
       if (auto ok = relay_.pass_on(); !ok) return ok;
       if (auto ok = work.hand_over(); !ok) return ok;
     }
-    if (full) return {};
+    if (answer_first) return {};
   }
+}
+
+bool RankSteps::answers_fit(const StepQueue& queue) const {
+  size_t bytes = 0;
+  for (int32_t ahead = 0; ahead + 1 < begun_; ++ahead)
+    bytes += StepFrame::bytes_of(answer_bytes_max(*queue.peek(static_cast<size_t>(ahead))));
+  return bytes <= kAnswersAheadBytes;
 }
 
 Result<void> RankSteps::begin(const StepPlan& plan, RankWork& work, Duration time) {

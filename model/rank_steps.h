@@ -55,6 +55,9 @@ class RankSteps {
  private:
   Result<void> begin(const StepPlan& plan, RankWork& work, Duration time);
   Result<void> take_answer(Duration time, StepOutput& output);
+  /// Answers to all begun plans but the last fit between the head rank and this one: sending them
+  /// waits for nobody.
+  bool answers_fit(const StepQueue& queue) const;
 
   RankGroup group_;
   PlanRelay relay_;

@@ -238,6 +238,19 @@ void to_bytes(const StepOutput& output, std::vector<std::byte>& bytes) {
   writer.finish();
 }
 
+size_t answer_bytes_max(const StepPlan& plan) {
+  // Magic, length, key, hash, phases and the counts of six vectors.
+  constexpr size_t kFixed = 4 + 4 + sizeof(StepKey) + 8 + sizeof(StepOutput::phase_us) + 6 * 4;
+  // Token and its log-probability, or a score; and alternatives.
+  constexpr size_t kRow = sizeof(int32_t) + sizeof(float) + kTopLogprobsMax * sizeof(TokenLogprob);
+  size_t bytes = kFixed + plan.slices.size() * sizeof(SliceOut);
+  for (const Slice& slice : plan.slices) {
+    if (slice.out == Out::pooled) return kStepBytesMax;
+    if (slice.out != Out::none) bytes += static_cast<size_t>(slice.n_rows - slice.out_row0) * kRow;
+  }
+  return bytes;
+}
+
 Result<void> parse_step(std::span<const std::byte> bytes, StepPlan& into) {
   Reader reader(bytes, kPlanMagic);
   visit_plan(reader, into);

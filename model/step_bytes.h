@@ -20,6 +20,9 @@ namespace troupe {
 void to_bytes(const StepPlan& plan, std::vector<std::byte>& bytes);
 void to_bytes(const StepOutput& output, std::vector<std::byte>& bytes);
 
+/// At least what any answer to `plan` has as bytes, whatever its slots want.
+size_t answer_bytes_max(const StepPlan& plan);
+
 /// data_loss unless `bytes` are exactly one plan (output) of this format: then `into`, whose
 /// vectors are reused, is it. After an error `into` is some mixture.
 Result<void> parse_step(std::span<const std::byte> bytes, StepPlan& into);

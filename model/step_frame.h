@@ -2,6 +2,7 @@
 // fixed size that begins with the length, and the rest. Reused between steps. One thread.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -19,6 +20,10 @@ class StepFrame {
   /// Holds a plan of a few dozen sequences.
   static constexpr size_t kFirstPart = 4'096;
 
+  /// That travel for so much content.
+  static constexpr size_t bytes_of(size_t content) {
+    return std::max(kFirstPart, kLength + content);
+  }
   /// Begins anew; append() what is to travel, then seal().
   void clear() { bytes_.assign(kLength, std::byte{}); }
   void append(std::span<const std::byte> bytes) {

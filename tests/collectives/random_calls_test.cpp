@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "config/limits.h"
+#include "model/step_frame.h"
 #include "net/shm_collective.h"
 #include "tests/collectives/call_script.h"
 #include "tests/collectives/rank_processes.h"
@@ -70,6 +72,29 @@ TEST_CASE("collectives: threads over one map of shared memory get what their cal
     const auto map = ShmMap::create(ranks, kTestGeneration).value();
     check_threads(300 + static_cast<uint64_t>(ranks), ranks,
                   [&](int r) { return make_shm_collective(map, r).value(); });
+  }
+}
+
+TEST_CASE("collectives: answers ahead leave the head rank while rank 0 takes none") {
+  for (const Plane plane : {Plane::shm, Plane::tcp, Plane::mixed}) {
+    CAPTURE(to_string(plane));
+    CHECK(first_complaint(plane, 3, [](Collective& collective, const Parent&) {
+            std::vector<std::byte> frame(StepFrame::kFirstPart);
+            const auto first = tag(0);
+            // Rank 0 takes from rank 2 only once that has told rank 1 that all has left.
+            Result<void> done;
+            if (collective.rank() == 1) {
+              done = collective.recv({frame}, 2, first);
+              if (done) done = collective.send({frame}, 0, first);
+              return told(done);
+            }
+            if (collective.rank() == 0) done = collective.recv({frame}, 1, first);
+            for (uint32_t i = 0; done && i < kAnswersAheadBytes / frame.size(); ++i)
+              done = collective.rank() == 0 ? collective.recv({frame}, 2, tag(i))
+                                            : collective.send({frame}, 0, tag(i));
+            if (done && collective.rank() == 2) done = collective.send({frame}, 1, first);
+            return told(done);
+          }) == "");
   }
 }
 

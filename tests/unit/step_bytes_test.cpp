@@ -7,6 +7,7 @@
 #include <random>
 #include <string>
 
+#include "config/limits.h"
 #include "model/step_frame.h"
 
 using namespace troupe;
@@ -124,6 +125,28 @@ void mutate(RandomStep& random, const std::vector<std::byte>& sound, int& accept
 }
 
 }  // namespace
+
+TEST_CASE("step bytes: no answer is larger than its plan allows") {
+  StepPlan plan;
+  StepOutput output;
+  for (const int32_t rows : {1, 3, 40}) {
+    plan.slices.push_back({.n_rows = rows + 2, .out_row0 = 2, .out = Out::sample});
+    output.slices.push_back({.n_tokens = rows, .n_top = kTopLogprobsMax});
+    output.tokens.insert(output.tokens.end(), static_cast<size_t>(rows), 7);
+    output.logprob.insert(output.logprob.end(), static_cast<size_t>(rows), -1.0F);
+    output.top.insert(output.top.end(), static_cast<size_t>(rows) * kTopLogprobsMax, {});
+    CHECK(answer_bytes_max(plan) == bytes_of(output).size());
+  }
+  plan.slices.push_back({.n_rows = 9, .out_row0 = 9});
+  output.slices.emplace_back();
+  CHECK(answer_bytes_max(plan) == bytes_of(output).size());
+  plan.slices.push_back({.n_rows = 5, .out = Out::score});
+  output.slices.emplace_back();
+  output.scores.resize(5);
+  CHECK(answer_bytes_max(plan) >= bytes_of(output).size());
+  plan.slices.push_back({.n_rows = 5, .out = Out::pooled});
+  CHECK(answer_bytes_max(plan) == kStepBytesMax);
+}
 
 TEST_CASE("step bytes: plans and outputs arrive as they left") {
   const uint64_t seed = std::random_device{}();
