@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/digest.h"
+#include "tests/support/all_of_kind.h"
 
 using namespace troupe;
 
@@ -32,10 +33,7 @@ struct Rig {
   }
   template <class Effect>
   std::vector<Effect> all() const {
-    std::vector<Effect> found;
-    for (const FetchEffect& effect : effects)
-      if (auto* e = std::get_if<Effect>(&effect)) found.push_back(*e);
-    return found;
+    return test::all_of_kind<Effect>(effects);
   }
   void want() { step(fetch_in::Want{}); }
   void checked(FilePlace place, const Digest& digest) {

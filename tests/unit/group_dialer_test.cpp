@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "config/digest.h"
+#include "tests/support/all_of_kind.h"
 
 using namespace troupe;
 
@@ -31,10 +32,7 @@ struct Rig {
   }
   template <class Effect>
   std::vector<Effect> all() const {
-    std::vector<Effect> found;
-    for (const DialerEffect& effect : effects)
-      if (auto* e = std::get_if<Effect>(&effect)) found.push_back(*e);
-    return found;
+    return test::all_of_kind<Effect>(effects);
   }
   static GroupEndpoint endpoint(uint32_t group, uint64_t i, GroupState state = GroupState::ready) {
     GroupEndpoint e;

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/all_of_kind.h"
+
 using namespace troupe;
 
 namespace node_peers_test {
@@ -55,10 +57,7 @@ struct Rig {
   }
   template <class E>
   std::vector<E> all() const {
-    std::vector<E> found;
-    for (const PeerEffect& effect : effects)
-      if (auto* e = std::get_if<E>(&effect)) found.push_back(*e);
-    return found;
+    return test::all_of_kind<E>(effects);
   }
   template <class M>
   std::vector<M> sent(uint64_t link) const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cluster/node_supervisor.h"
+#include "tests/support/all_of_kind.h"
 
 namespace troupe::test {
 
@@ -57,10 +58,7 @@ class NodeRig {
   }
   template <class Effect>
   std::vector<Effect> all() const {
-    std::vector<Effect> found;
-    for (const NodeEffect& effect : effects)
-      if (auto* e = std::get_if<Effect>(&effect)) found.push_back(*e);
-    return found;
+    return test::all_of_kind<Effect>(effects);
   }
   /// Messages of one kind sent to a child in the last step.
   template <class M>

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/all_of_kind.h"
+
 using namespace troupe;
 
 namespace rank_proxy_test {
@@ -22,10 +24,7 @@ struct Rig {
   }
   template <class Effect>
   std::vector<Effect> all() const {
-    std::vector<Effect> found;
-    for (const ProxyEffect& e : effects)
-      if (auto* effect = std::get_if<Effect>(&e)) found.push_back(*effect);
-    return found;
+    return test::all_of_kind<Effect>(effects);
   }
   void up(int32_t rank, uint64_t process) { step(group_in::RankUp{rank, Incarnation(process)}); }
   void lose(int32_t rank, uint64_t process, const std::string& why = "signal 9") {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cluster/shard_group.h"
+#include "tests/support/all_of_kind.h"
 
 using namespace troupe;
 
@@ -28,10 +29,7 @@ struct Rig {
   }
   template <class Effect>
   std::vector<Effect> all() const {
-    std::vector<Effect> found;
-    for (const GroupEffect& e : effects)
-      if (auto* effect = std::get_if<Effect>(&e)) found.push_back(*effect);
-    return found;
+    return test::all_of_kind<Effect>(effects);
   }
   void up(int32_t rank, uint64_t process) { step(group_in::RankUp{rank, Incarnation(process)}); }
   /// Three processes that are told to load.

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/all_of_kind.h"
+
 using namespace troupe;
 
 namespace shard_group_test {
@@ -27,10 +29,7 @@ struct Rig {
   }
   template <class Effect>
   std::vector<Effect> all() const {
-    std::vector<Effect> found;
-    for (const GroupEffect& e : effects)
-      if (auto* effect = std::get_if<Effect>(&e)) found.push_back(*effect);
-    return found;
+    return test::all_of_kind<Effect>(effects);
   }
   void up(int32_t rank, uint64_t i) { step(group_in::RankUp{rank, Incarnation(i)}); }
   void lose(int32_t rank, uint64_t i, const std::string& why = "exit status 70") {
