@@ -66,8 +66,8 @@ def longest_gap(stream: talk.Stream) -> float:
 
 # -- one run of each figure: gives a number
 
-def ready(_) -> float:
-    with Cluster(model=MODEL) as cluster:
+def ready(backend: str) -> float:
+    with Cluster("--backend", backend, model=MODEL) as cluster:
         return cluster.ready_after
 
 
@@ -172,7 +172,8 @@ def greedy(cluster: Cluster) -> float:
 
 # name: (what, unit, promise, run, a cluster that its runs share)
 FIGURES = {
-    "ready": ("`troupe serve` to ready, torch, warm", "s", "<= 4", ready, None),
+    "ready": ("`troupe serve` to ready, native, warm", "s", "<= 4", lambda _: ready("native"), None),
+    "ready_torch": ("`troupe serve` to ready, torch, warm", "s", "<= 4", lambda _: ready("torch"), None),
     "models": ("keep-alive `GET /v1/models`, router on one core", "/s", ">= 15000", models, Cluster),
     "sse": ("oracle tokens over 256 streams", "/s", ">= 25000", sse, Cluster),
     "idle": ("idle oracle cluster, of one core", "%", "< 1", idle, Cluster),
