@@ -14,7 +14,8 @@ static_assert(std::endian::native == std::endian::little);
 
 namespace {
 
-constexpr char kPreambleMagic[4] = {'T', 'R', 'L', 'K'}, kAnswerMagic[4] = {'T', 'R', 'L', 'A'};
+constexpr char kPreambleMagic[4] = {'T', 'R', 'L', 'K'},
+               kPreambleAnswerMagic[4] = {'T', 'R', 'L', 'A'};
 constexpr size_t kFixedBytes = 48;
 constexpr size_t kNames = 3;
 static_assert(kFixedBytes + kNames * (1 + kLinkNameBytesMax) <= kLinkPreambleBytesMax);
@@ -84,14 +85,14 @@ Result<LinkPreamble> decode_preamble(std::span<const uint8_t> bytes) {
 
 std::array<uint8_t, kLinkAnswerBytes> encode_answer(std::optional<LinkRefusal> refusal) {
   std::array<uint8_t, kLinkAnswerBytes> out{};
-  std::memcpy(out.data(), kAnswerMagic, 4);
+  std::memcpy(out.data(), kPreambleAnswerMagic, 4);
   out[4] = kLinkVersion;
   out[5] = refusal ? static_cast<uint8_t>(1 + static_cast<uint8_t>(*refusal)) : 0;
   return out;
 }
 
 Result<std::optional<LinkRefusal>> decode_answer(std::span<const uint8_t, kLinkAnswerBytes> bytes) {
-  if (std::memcmp(bytes.data(), kAnswerMagic, 4) != 0 || bytes[4] != kLinkVersion ||
+  if (std::memcmp(bytes.data(), kPreambleAnswerMagic, 4) != 0 || bytes[4] != kLinkVersion ||
       bytes[5] > kLinkRefusals || bytes[6] != 0 || bytes[7] != 0)
     return fail(ErrorCode::data_loss,
                 "the answer of a link is wrong; run the same build on both hosts");
