@@ -74,7 +74,7 @@ std::string endpoint_json(const NodeOptions& options, const NodePlan& plan, cons
 
 /// CAF's own shutdown waits for timers and handles; nothing here needs it once the children are
 /// gone.
-[[noreturn]] void leave(int code) {
+[[noreturn]] void leave_node(int code) {
   std::fflush(nullptr);
   ::_exit(code);
 }
@@ -91,7 +91,7 @@ std::vector<std::string> choices_made(const NodeTree& tree) {
 [[noreturn]] void give_up(const Error& error) {
   end_log();
   std::fprintf(stderr, "troupe: %s\n", error.message.c_str());
-  leave(1);
+  leave_node(1);
 }
 
 }  // namespace
@@ -239,7 +239,7 @@ Result<void> run_node(NodeOptions options) {
   children.reset();  // what still runs is killed and reaped
   std::lock_guard lock(outcome_mutex);
   if (outcome) give_up(*outcome);
-  leave(0);
+  leave_node(0);
 }
 
 }  // namespace troupe

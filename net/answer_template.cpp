@@ -20,7 +20,7 @@ struct Header {
   uint32_t magic = 0, holes = 0, ending = 0;
   int32_t prompt_tokens = 0, generated_tokens = 0;
 };
-constexpr uint32_t kMagic = 0x31415254;  // "TRA1"
+constexpr uint32_t kTemplateMagic = 0x31415254;  // "TRA1"
 
 /// The holes of `body` in order, or nothing if it does not look as our own writers make it. Text of
 /// models and clients is inside JSON strings, where a quote is escaped: it cannot look like a key.
@@ -68,8 +68,9 @@ std::optional<CachedBytes> make_answer_template(std::string_view body, RequestId
   if (body.size() > static_cast<size_t>(kCachedResponseBytesMax)) return std::nullopt;
   const std::vector<Hole> holes = find_holes(body, to_string(id));
   if (holes.empty()) return std::nullopt;
-  const Header header{kMagic, static_cast<uint32_t>(holes.size()), static_cast<uint32_t>(ending),
-                      timings.prompt_tokens, timings.generated_tokens};
+  const Header header{kTemplateMagic, static_cast<uint32_t>(holes.size()),
+                      static_cast<uint32_t>(ending), timings.prompt_tokens,
+                      timings.generated_tokens};
   CachedBytes out(sizeof header + holes.size() * sizeof(Hole) + body.size());
   std::memcpy(out.data(), &header, sizeof header);
   std::memcpy(out.data() + sizeof header, holes.data(), holes.size() * sizeof(Hole));
@@ -85,7 +86,7 @@ Result<AnswerTemplate> AnswerTemplate::open(const CachedBytes& bytes) {
   if (bytes.size() < sizeof header) return damaged();
   std::memcpy(&header, bytes.data(), sizeof header);
   const uint64_t holes_size = uint64_t{header.holes} * sizeof(Hole);
-  if (header.magic != kMagic || holes_size > bytes.size() - sizeof header ||
+  if (header.magic != kTemplateMagic || holes_size > bytes.size() - sizeof header ||
       header.ending > static_cast<uint32_t>(Finish::cancelled))
     return damaged();
   const std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());

@@ -49,7 +49,9 @@ class BridgeServer final : public Bridge, private HttpHandler {
     // The worker posts to the server; replies in its queue may only be dropped once the io thread
     // is gone.
     worker_->stop();
-    server_.reset();
+    // Not reset(), which forgets the server first: the io thread asks it for things until it ends.
+    delete server_.get();
+    (void)server_.release();
   }
 
   Result<void> listen() {

@@ -10,7 +10,7 @@ namespace {
 
 namespace dom = simdjson::dom;
 
-std::string text_of(dom::element e, const char* key) {
+std::string text_at(dom::element e, const char* key) {
   std::string_view value;
   if (e[key].get(value)) return {};
   return std::string(value);
@@ -36,22 +36,22 @@ Role role_of(std::string_view name) {
 
 ActorStatus read_actor(dom::element a) {
   ActorStatus row;
-  row.id = text_of(a, "id");
-  row.role = role_of(text_of(a, "role"));
+  row.id = text_at(a, "id");
+  row.role = role_of(text_at(a, "role"));
   row.pid = integer_of(a, "pid");
-  row.state = text_of(a, "state");
-  row.reason = text_of(a, "reason");
+  row.state = text_at(a, "state");
+  row.reason = text_at(a, "reason");
   row.generation = static_cast<uint32_t>(integer_of(a, "generation"));
   row.restarts = static_cast<uint32_t>(integer_of(a, "restarts"));
-  row.last_error = text_of(a, "last_error");
+  row.last_error = text_at(a, "last_error");
   dom::element mailbox;
   if (!a["mailbox"].get(mailbox)) {
     row.mailbox_depth = static_cast<uint64_t>(integer_of(mailbox, "depth"));
     row.mailbox_age = std::chrono::milliseconds(integer_of(mailbox, "age_ms"));
   }
   row.last_step_age = std::chrono::milliseconds(integer_of(a, "last_step_age_ms"));
-  row.model = text_of(a, "model");
-  row.describe = text_of(a, "describe");
+  row.model = text_at(a, "model");
+  row.describe = text_at(a, "describe");
   return row;
 }
 
@@ -61,8 +61,8 @@ Result<Endpoint> parse_endpoint(std::string_view json) {
   dom::parser parser;
   auto root = parse(parser, json, "endpoint.json");
   if (!root) return std::unexpected(root.error());
-  Endpoint out{integer_of(*root, "pid"), text_of(*root, "cluster"),    text_of(*root, "node"),
-               text_of(*root, "admin"),  text_of(*root, "token_path"), {}};
+  Endpoint out{integer_of(*root, "pid"), text_at(*root, "cluster"),    text_at(*root, "node"),
+               text_at(*root, "admin"),  text_at(*root, "token_path"), {}};
   dom::array http;
   if (!(*root)["http"].get(http))
     for (dom::element address : http)
@@ -75,17 +75,17 @@ Result<ClusterTree> parse_status(std::string_view json) {
   auto root = parse(parser, json, "the answer of /admin/tree");
   if (!root) return std::unexpected(root.error());
   ClusterTree out{
-      text_of(*root, "cluster"), text_of(*root, "leader"), integer_of(*root, "term"), {}};
+      text_at(*root, "cluster"), text_at(*root, "leader"), integer_of(*root, "term"), {}};
   dom::array nodes;
   if ((*root)["nodes"].get(nodes))
     return fail(ErrorCode::data_loss, "the answer of /admin/tree has no nodes");
   for (dom::element n : nodes) {
     NodeTree& node = out.nodes.emplace_back();
-    node.name = text_of(n, "name");
-    node.state = text_of(n, "state");
-    node.reason = text_of(n, "reason");
+    node.name = text_at(n, "name");
+    node.state = text_at(n, "state");
+    node.reason = text_at(n, "reason");
     if (bool differs = false; !n["config_differs"].get(differs)) node.config_differs = differs;
-    node.incarnation = Incarnation(std::strtoull(text_of(n, "incarnation").c_str(), nullptr, 16));
+    node.incarnation = Incarnation(std::strtoull(text_at(n, "incarnation").c_str(), nullptr, 16));
     dom::array actors;
     if (!n["actors"].get(actors))
       for (dom::element a : actors) node.actors.push_back(read_actor(a));
@@ -100,7 +100,7 @@ Result<std::vector<std::string>> parse_models(std::string_view json) {
   std::vector<std::string> names;
   dom::array data;
   if (!(*root)["data"].get(data))
-    for (dom::element model : data) names.push_back(text_of(model, "id"));
+    for (dom::element model : data) names.push_back(text_at(model, "id"));
   return names;
 }
 
@@ -128,12 +128,12 @@ Result<ChatDelta> parse_chat_delta(std::string_view data) {
   ChatDelta out;
   dom::element error, choice;
   if (!(*root)["error"].get(error)) {
-    out.error = text_of(error, "message");
+    out.error = text_at(error, "message");
     return out;
   }
   if (!(*root)["choices"].at(0).get(choice)) {
-    out.finish_reason = text_of(choice, "finish_reason");
-    if (dom::element delta; !choice["delta"].get(delta)) out.content = text_of(delta, "content");
+    out.finish_reason = text_at(choice, "finish_reason");
+    if (dom::element delta; !choice["delta"].get(delta)) out.content = text_at(delta, "content");
   }
   return out;
 }
@@ -143,7 +143,7 @@ std::string error_sentence(std::string_view body) {
   dom::element root, error;
   if (parser.parse(body.data(), body.size()).get(root) || root["error"].get(error))
     return std::string(body);
-  return text_of(error, "message");
+  return text_at(error, "message");
 }
 
 }  // namespace troupe

@@ -16,7 +16,7 @@ static_assert(std::endian::native == std::endian::little);
 
 namespace {
 
-constexpr char kRequestMagic[4] = {'T', 'R', 'F', 'Q'}, kAnswerMagic[4] = {'T', 'R', 'F', 'A'};
+constexpr char kRequestMagic[4] = {'T', 'R', 'F', 'Q'}, kFileAnswerMagic[4] = {'T', 'R', 'F', 'A'};
 
 std::unexpected<Error> bad(const char* what, const std::string& why) {
   return fail(ErrorCode::data_loss, fmt::format("the {} for a model file is wrong: {}", what, why));
@@ -59,7 +59,7 @@ Result<FileRequest> decode_file_request(std::span<const uint8_t, kFileRequestByt
 std::array<uint8_t, kFileAnswerBytes> encode_file_answer(const FileAnswer& answer) {
   TROUPE_CHECK(!answer.refusal || answer.size == 0, answer.size);
   std::array<uint8_t, kFileAnswerBytes> bytes{};
-  std::memcpy(bytes.data(), kAnswerMagic, sizeof kAnswerMagic);
+  std::memcpy(bytes.data(), kFileAnswerMagic, sizeof kFileAnswerMagic);
   bytes[4] = kFileVersion;
   if (answer.refusal) bytes[5] = static_cast<uint8_t>(*answer.refusal);
   std::memcpy(bytes.data() + 8, &answer.size, 8);
@@ -67,7 +67,7 @@ std::array<uint8_t, kFileAnswerBytes> encode_file_answer(const FileAnswer& answe
 }
 
 Result<FileAnswer> decode_file_answer(std::span<const uint8_t, kFileAnswerBytes> bytes) {
-  if (auto fine = check_head("answer", kAnswerMagic, bytes); !fine)
+  if (auto fine = check_head("answer", kFileAnswerMagic, bytes); !fine)
     return std::unexpected(fine.error());
   if (bytes[5] > kFileRefusals) return bad("answer", fmt::format("verdict {}", bytes[5]));
   if (!all_zero(bytes.subspan(6, 2))) return bad("answer", "its reserved bytes are set");

@@ -15,18 +15,14 @@
 
 #include "config/check.h"
 #include "net/file_descriptor.h"
+#include "net/steady_time.h"
 #include "net/unix_socket.h"
 
 namespace troupe {
 
 namespace {
 
-Time steady() {
-  return Time(
-      std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch()));
-}
-
-struct Connection {
+struct BeatConnection {
   FileDescriptor socket;
   std::string node;  ///< who was dialed or who called; empty: a caller that has said nothing yet
   std::optional<Incarnation> incarnation;
@@ -37,7 +33,7 @@ struct Connection {
 /// A node that this one dials.
 struct Door {
   BeatDoor to;
-  std::optional<Connection> connection;
+  std::optional<BeatConnection> connection;
   Time dial_at{};
   Duration back_off = kBeatRedialFirst;
 };
@@ -71,12 +67,12 @@ class BeatLoop final : public NodeBeats {
   void run();
   void dial(Time now);
   void accept(Time now);
-  void send(const Connection& connection);
+  void send(const BeatConnection& connection);
   void end(Door& door, Time now);
   /// False: the connection is to be closed.
-  bool receive(Connection& connection, Time now);
-  bool believe(const Connection& connection, const NodeBeat& beat) const;
-  bool silent(const Connection& connection, Time now);
+  bool receive(BeatConnection& connection, Time now);
+  bool believe(const BeatConnection& connection, const NodeBeat& beat) const;
+  bool silent(const BeatConnection& connection, Time now);
   void hear_callers(const std::vector<pollfd>& waits, size_t first, Time now);
   int timeout(Time now, Time next_beat) const;
   size_t open() const;
@@ -89,7 +85,7 @@ class BeatLoop final : public NodeBeats {
 
   // The thread's only:
   std::vector<Door> doors_;
-  std::list<Connection> callers_;  ///< the oldest first
+  std::list<BeatConnection> callers_;  ///< the oldest first
   std::vector<NodeBeat> beats_;
   NodeBeatsStats stats_;
 
@@ -99,14 +95,14 @@ class BeatLoop final : public NodeBeats {
 };
 
 void BeatLoop::run() {
-  Time next_beat = steady();
+  Time next_beat = steady_time();
   for (;;) {
-    Time now = steady();
+    Time now = steady_time();
     dial(now);
     if (now >= next_beat) {
       for (const Door& door : doors_)
         if (door.connection) send(*door.connection);
-      for (const Connection& caller : callers_) send(caller);
+      for (const BeatConnection& caller : callers_) send(caller);
       next_beat = now + kBeatInterval;
     }
     {
@@ -117,11 +113,11 @@ void BeatLoop::run() {
     std::vector<pollfd> waits = {{wake_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
     for (const Door& door : doors_)
       waits.push_back({door.connection ? door.connection->socket.get() : -1, POLLIN, 0});
-    for (const Connection& caller : callers_) waits.push_back({caller.socket.get(), POLLIN, 0});
+    for (const BeatConnection& caller : callers_) waits.push_back({caller.socket.get(), POLLIN, 0});
     const int polled = ::poll(waits.data(), waits.size(), timeout(now, next_beat));
     TROUPE_CHECK(polled >= 0 || errno == EINTR, errno);
     if (waits[0].revents) return;
-    now = steady();
+    now = steady_time();
     for (size_t i = 0; i < doors_.size(); ++i) {
       Door& door = doors_[i];
       if (!door.connection) continue;
@@ -144,7 +140,7 @@ int BeatLoop::timeout(Time now, Time next_beat) const {
 }
 
 size_t BeatLoop::open() const {
-  const auto speaks = [](const Connection& c) { return c.incarnation.has_value(); };
+  const auto speaks = [](const BeatConnection& c) { return c.incarnation.has_value(); };
   return static_cast<size_t>(std::ranges::count_if(callers_, speaks) +
                              std::ranges::count_if(doors_, [&](const Door& door) {
                                return door.connection && speaks(*door.connection);
@@ -185,7 +181,7 @@ void BeatLoop::accept(Time now) {
 
 /// A frame fits a socket's buffer whole or not at all. One that does not is left out: the next says
 /// the same.
-void BeatLoop::send(const Connection& connection) {
+void BeatLoop::send(const BeatConnection& connection) {
   const ssize_t put =
       ::send(connection.socket.get(), frame_.data(), frame_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (put == static_cast<ssize_t>(frame_.size()))
@@ -196,7 +192,7 @@ void BeatLoop::send(const Connection& connection) {
     ::shutdown(connection.socket.get(), SHUT_RDWR);  // the next look finds it ended
 }
 
-bool BeatLoop::receive(Connection& connection, Time now) {
+bool BeatLoop::receive(BeatConnection& connection, Time now) {
   std::array<uint8_t, 16 * kBeatFrameBytes> bytes;
   const ssize_t got = ::recv(connection.socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
   if (got < 0) return errno == EAGAIN || errno == EINTR;
@@ -220,13 +216,13 @@ bool BeatLoop::receive(Connection& connection, Time now) {
 }
 
 /// A connection belongs to one process of one node: the one that was dialed, or one of the callers.
-bool BeatLoop::believe(const Connection& connection, const NodeBeat& beat) const {
+bool BeatLoop::believe(const BeatConnection& connection, const NodeBeat& beat) const {
   if (connection.incarnation && *connection.incarnation != beat.incarnation) return false;
   if (!connection.node.empty()) return beat.node == connection.node;
   return std::ranges::find(config_.ways.callers, beat.node) != config_.ways.callers.end();
 }
 
-bool BeatLoop::silent(const Connection& connection, Time now) {
+bool BeatLoop::silent(const BeatConnection& connection, Time now) {
   if (now - connection.heard < config_.silence_max) return false;
   ++stats_.silent;
   return true;

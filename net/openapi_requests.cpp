@@ -8,7 +8,7 @@ namespace {
 
 using namespace schema;
 
-constexpr int64_t kIntMax = std::numeric_limits<int32_t>::max();
+constexpr int64_t kSchemaIntMax = std::numeric_limits<int32_t>::max();
 
 std::string tokens() { return list(integer(0, kVocabMax - 1)); }
 
@@ -24,13 +24,13 @@ std::vector<Field> sampling() {
           {"temperature", number(0, 2)},
           {"top_p", R"({"type":"number","exclusiveMinimum":0,"maximum":1})"},
           {"min_p", number(0, 1)},
-          {"top_k", integer(-1, kIntMax)},
+          {"top_k", integer(-1, kSchemaIntMax)},
           {"repetition_penalty", number(0.01, 100)},
           {"presence_penalty", number(-2, 2)},
           {"frequency_penalty", number(-2, 2)},
           {"logit_bias", map(number(-100, 100))},
           {"seed", R"({"type":"integer","format":"int64"})"},
-          {"min_tokens", integer(0, kIntMax)},
+          {"min_tokens", integer(0, kSchemaIntMax)},
           {"ignore_eos", boolean()},
           {"stop", stop()},
           {"stop_token_ids", list(integer(0, kVocabMax - 1), 0, kStopStringsMax)}};
@@ -70,8 +70,8 @@ std::string chat() {
                  together({sampling(),
                            streaming(),
                            conversation(),
-                           {{"max_tokens", integer(1, kIntMax)},
-                            {"max_completion_tokens", integer(1, kIntMax)},
+                           {{"max_tokens", integer(1, kSchemaIntMax)},
+                            {"max_completion_tokens", integer(1, kSchemaIntMax)},
                             {"logprobs", boolean()},
                             {"top_logprobs", integer(0, kTopLogprobsMax)},
                             {"response_format", request({{"type", words({"text"})}}, {})},
@@ -84,8 +84,8 @@ std::string completion() {
   return request({{"prompt", any_of({one, list(one, 1, kPromptsMax)})}},
                  together({sampling(),
                            streaming(),
-                           {{"max_tokens", integer(0, kIntMax)},
-                            {"max_completion_tokens", integer(0, kIntMax)},
+                           {{"max_tokens", integer(0, kSchemaIntMax)},
+                            {"max_completion_tokens", integer(0, kSchemaIntMax)},
                             {"echo", boolean()},
                             {"logprobs", integer(0, kTopLogprobsMax)},
                             {"best_of", integer(1, kChoicesMax)},
@@ -93,8 +93,9 @@ std::string completion() {
 }
 
 std::string inference_request() {
-  return request({{"input_text", R"({"type":"string","minLength":1})"}},
-                 together({sampling(), {{"max_length", integer(1, kIntMax)}, {"raw", boolean()}}}));
+  return request(
+      {{"input_text", R"({"type":"string","minLength":1})"}},
+      together({sampling(), {{"max_length", integer(1, kSchemaIntMax)}, {"raw", boolean()}}}));
 }
 
 std::string tokenize() {

@@ -15,7 +15,7 @@ namespace troupe {
 
 namespace {
 
-constexpr uint64_t kMagic = 0x31304d4853505254;  // "TRPSHM01"
+constexpr uint64_t kMapMagic = 0x31304d4853505254;  // "TRPSHM01"
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 constexpr size_t kControlBytes = (sizeof(ShmControl) + 4095) / 4096 * 4096;
 
@@ -62,7 +62,7 @@ Result<std::shared_ptr<ShmMap>> ShmMap::create(int ranks, uint32_t generation) {
   std::byte* const base = map(memory.get(), bytes);
   if (base == nullptr) return no_memory(bytes);
   auto* control = new (base) ShmControl;
-  control->magic = kMagic;
+  control->magic = kMapMagic;
   control->ranks = count;
   control->generation = generation;
   // The rings are zeroed memory, which is what an empty one is.
@@ -80,7 +80,7 @@ Result<std::shared_ptr<ShmMap>> ShmMap::open(int descriptor) {
   if (base == nullptr) return no_memory(bytes);
   const auto* control = std::launder(reinterpret_cast<const ShmControl*>(base));
   const uint32_t ranks = control->ranks, generation = control->generation;
-  if (control->magic != kMagic || ranks < 2 || ranks > kCollectiveRanksMax ||
+  if (control->magic != kMapMagic || ranks < 2 || ranks > kCollectiveRanksMax ||
       map_bytes(ranks) != bytes) {
     ::munmap(base, bytes);
     return foreign();

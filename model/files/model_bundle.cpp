@@ -17,8 +17,8 @@ namespace {
 constexpr uint32_t kMagic = 0x4c444254;  // "TBDL"
 constexpr uint32_t kVersion = 1;         // raise with any change of the fields below
 
-// One `visit` per struct names its fields once; Writer and Reader walk them, so the two can't drift
-// apart.
+// One `visit` per struct names its fields once; Writer and BundleReader walk them, so the two can't
+// drift apart.
 
 template <class Archive, class Rope>
 requires std::is_same_v<std::remove_const_t<Rope>, RopeSpec>
@@ -118,9 +118,9 @@ template <>
 constexpr uint8_t kLast<TokenType> = static_cast<uint8_t>(TokenType::byte);
 
 /// After the first bad byte every further read is a no-op and good() is false.
-class Reader {
+class BundleReader {
  public:
-  explicit Reader(std::span<const std::byte> bytes) : cursor_(bytes) {}
+  explicit BundleReader(std::span<const std::byte> bytes) : cursor_(bytes) {}
   bool good() const { return good_; }
   bool at_end() const { return good_ && cursor_.left() == 0; }
 
@@ -217,7 +217,7 @@ Result<ModelBundle> decode_bundle(std::span<const std::byte> bytes) {
     return fail(ErrorCode::too_large, "The model bundle has " + std::to_string(bytes.size()) +
                                           " bytes, the limit is " +
                                           std::to_string(kBundleBytesMax) + ".");
-  Reader reader(bytes);
+  BundleReader reader(bytes);
   uint32_t magic = 0, version = 0;
   reader(magic), reader(version);
   if (!reader.good() || magic != kMagic)

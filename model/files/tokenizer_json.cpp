@@ -16,13 +16,14 @@ namespace {
 // Ids without a token are padding of the embedding; a file that claims more is hostile, not padded.
 constexpr size_t kUnusedIdsMax = 65'536;
 
-class Reader {
+class TokenizerReader {
  public:
-  Reader(JsonElement root, std::string name) : root_(root), name_(std::move(name)) {}
+  TokenizerReader(JsonElement root, std::string name) : root_(root), name_(std::move(name)) {}
 
   Result<TokenizerSpec> read(std::optional<JsonElement> config) {
-    Result<void> (Reader::*const parts[])() = {&Reader::steps, &Reader::vocabulary, &Reader::merges,
-                                               &Reader::added_tokens, &Reader::names};
+    Result<void> (TokenizerReader::*const parts[])() = {
+        &TokenizerReader::steps, &TokenizerReader::vocabulary, &TokenizerReader::merges,
+        &TokenizerReader::added_tokens, &TokenizerReader::names};
     for (const auto part : parts)
       if (auto ok = (this->*part)(); !ok) return std::unexpected(ok.error());
     special_ids(config);
@@ -214,10 +215,10 @@ Result<TokenizerSpec> parse_tokenizer_json(std::string_view json, std::string_vi
                                            const std::string& name) {
   const auto document = JsonDocument::parse(json, name);
   if (!document) return std::unexpected(document.error());
-  if (config_json.empty()) return Reader(document->root(), name).read(std::nullopt);
+  if (config_json.empty()) return TokenizerReader(document->root(), name).read(std::nullopt);
   const auto config = JsonDocument::parse(config_json, name + ": its tokenizer_config.json");
   if (!config) return std::unexpected(config.error());
-  return Reader(document->root(), name).read(config->root());
+  return TokenizerReader(document->root(), name).read(config->root());
 }
 
 }  // namespace troupe

@@ -12,7 +12,7 @@ namespace troupe::native {
 
 namespace {
 
-constexpr std::align_val_t kAlign{64};
+constexpr std::align_val_t kTableAlign{64};
 
 double frequency_of(const RopeSpec& rope, int32_t head_dim, size_t pair,
                     std::span<const float> divisors) {
@@ -23,7 +23,7 @@ double frequency_of(const RopeSpec& rope, int32_t head_dim, size_t pair,
 
 }  // namespace
 
-void RopeTable::Free::operator()(float* block) const { operator delete(block, kAlign); }
+void RopeTable::Free::operator()(float* block) const { operator delete(block, kTableAlign); }
 
 RopeTable::RopeTable(const RopeSpec& rope, int32_t head_dim, int32_t context,
                      std::span<const float> divisors) {
@@ -42,7 +42,8 @@ void RopeTable::ensure(int32_t positions) {
   TROUPE_CHECK(wanted <= static_cast<int32_t>(chunks_.size()));
   const size_t pairs = frequencies_.size();
   for (; ready_ < wanted; ++ready_) {
-    auto* block = static_cast<float*>(operator new(sizeof(float) * 2 * kChunk * pairs, kAlign));
+    auto* block =
+        static_cast<float*>(operator new(sizeof(float) * 2 * kChunk * pairs, kTableAlign));
     chunks_[static_cast<size_t>(ready_)].reset(block);
     for (int32_t i = 0; i < kChunk; ++i, block += 2 * pairs)
       exact_rotation(ready_ * kChunk + i, frequencies_, block, block + pairs);

@@ -109,7 +109,7 @@ Value replace_method(Meter& meter, const Value& receiver, Given given) {
 
 using Mapper = std::string (*)(std::string_view);
 template <Mapper mapper>
-Value mapped(Meter& meter, const Value& receiver, Given given) {
+Value mapped_method(Meter& meter, const Value& receiver, Given given) {
   if (!given.positional.empty() || !given.named.empty()) give_up("the method takes no arguments");
   return meter.text(mapper(receiver.text()), receiver.is_safe());
 }
@@ -245,12 +245,12 @@ constexpr StringMethod kMethods[] = {
     {"removeprefix", remove_affix<End::start>},
     {"removesuffix", remove_affix<End::end>},
     {"replace", replace_method},
-    {"upper", mapped<to_upper>},
-    {"lower", mapped<to_lower>},
-    {"casefold", mapped<to_lower>},
-    {"title", mapped<title>},
-    {"capitalize", mapped<capitalize>},
-    {"swapcase", mapped<swap_case>},
+    {"upper", mapped_method<to_upper>},
+    {"lower", mapped_method<to_lower>},
+    {"casefold", mapped_method<to_lower>},
+    {"title", mapped_method<title>},
+    {"capitalize", mapped_method<capitalize>},
+    {"swapcase", mapped_method<swap_case>},
     {"join", join_method},
     {"find", find_method<Find::first>},
     {"rfind", find_method<Find::last>},
