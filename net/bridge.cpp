@@ -49,9 +49,8 @@ class BridgeServer final : public Bridge, private HttpHandler {
     // The worker posts to the server; replies in its queue may only be dropped once the io thread
     // is gone.
     worker_->stop();
-    // Not reset(), which forgets the server first: the io thread asks it for things until it ends.
-    delete server_.get();
-    (void)server_.release();
+    // Before server_ is nothing: the io thread asks it for things until then.
+    if (server_ != nullptr) server_->end();
   }
 
   Result<void> listen() {

@@ -31,7 +31,9 @@ class Server final : public HttpServer {
  public:
   explicit Server(std::shared_ptr<HttpHub> hub)
       : hub_(std::move(hub)), acceptor_(hub_->io), timer_(hub_->io) {}
-  ~Server() override {
+  ~Server() override { end(); }
+
+  void end() override {
     if (!thread_.joinable()) return;
     asio::post(hub_->io, [this] { stop(); });
     thread_.join();

@@ -67,8 +67,11 @@ class HttpServer {
  public:
   /// Checks listener and certificate. `handler` must outlive the server.
   static Result<std::unique_ptr<HttpServer>> make(HttpServerConfig config, HttpHandler& handler);
-  virtual ~HttpServer() =
-      default;  ///< closes all connections without telling on_gone, joins the thread
+  virtual ~HttpServer() = default;  ///< after end()
+
+  /// Closes all connections without telling on_gone and joins the io thread. Handler and replies
+  /// may call until then; afterwards calls do nothing. Any number of times, not on the io thread.
+  virtual void end() = 0;
 
   /// Accepts from now on. Once.
   virtual void run() = 0;
