@@ -1,5 +1,6 @@
-// Which ready group gets a new request: the one that would start it soonest, counting prompt blocks
-// it probably still holds, what is queued there and whether it is slow. Pure.
+// Which ready group gets a request: one that can go on exactly with the tokens it has, if there is
+// one; among these the one that would start it soonest, counting prompt blocks it probably still
+// holds, what is queued there and whether it is slow. Pure.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@ struct GroupCandidate {
   int64_t queued_tokens = 0;  ///< not yet prefilled there
   int32_t sequences = 0;      ///< queued and running there
   bool slow = false;
-  bool avoid = false;  ///< the request has just failed there: only if there is no other
+  bool inexact = false;  ///< computes otherwise than what gave the tokens the request has
+  bool avoid = false;    ///< the request has just failed there: only if there is no other
 };
 
 /// The cheapest; ties go to the lowest group id. nullopt if there is no candidate.

@@ -5,17 +5,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "cluster/serving_weights.h"
 #include "config/check.h"
 #include "config/digest.h"
 
 namespace troupe {
-
-namespace {
-bool reachable(GroupState state) {
-  return state == GroupState::ready || state == GroupState::suspect ||
-         state == GroupState::draining;
-}
-}  // namespace
 
 GroupDialer::Peer* GroupDialer::current(GroupId group, Incarnation incarnation) {
   auto found = peers_.find(group);
@@ -73,7 +67,7 @@ void GroupDialer::step(Time now, const DialerInput& input, std::vector<DialerEff
     if (peer && peer->state == State::opening) refuse_bundle(now, *peer, refused->why, out);
   }
   for (auto& [group, peer] : peers_) {
-    if (peer.state == State::up || now < peer.due) continue;
+    if (!peer.wants_time() || now < peer.due) continue;
     if (peer.state == State::waiting) {
       peer.state = State::dialling;
       peer.due = now + kHandshakeTimeout;
@@ -92,16 +86,21 @@ void GroupDialer::on_routing(Time now, const RoutingTable& table, std::vector<Di
     auto listed = std::find_if(table.groups.begin(), table.groups.end(),
                                [&](const GroupEndpoint& e) { return e.group == at->first; });
     auto next = std::next(at);
-    if (listed == table.groups.end() || !reachable(listed->state) ||
+    if (listed == table.groups.end() || !has_loaded(listed->state) ||
         listed->incarnation != at->second.endpoint.incarnation)
       remove(at, out);
     else
       at->second.endpoint = *listed;
     at = next;
   }
-  for (const GroupEndpoint& endpoint : table.groups)
-    if (reachable(endpoint.state))
-      peers_.try_emplace(endpoint.group, Peer{endpoint, State::waiting, 0, 0, now, {}, 0});
+  for (const GroupEndpoint& endpoint : table.groups) {
+    if (!has_loaded(endpoint.state)) continue;
+    const auto added = peers_.try_emplace(endpoint.group, Peer{.endpoint = endpoint, .due = now});
+    Peer& peer = added.first->second;
+    peer.fits = has_serving_weights(table, endpoint);
+    if (!peer.fits && peer.state != State::waiting && peer.state != State::up)
+      retry(now, peer, "its model file is another one than most groups have", out);
+  }
 }
 
 void GroupDialer::on_greeted(Time now, const dialer_in::Greeted& greeted,
@@ -177,7 +176,7 @@ bool GroupDialer::dialling(GroupId group, Incarnation incarnation) const {
 std::optional<Time> GroupDialer::deadline() const {
   std::optional<Time> earliest;
   for (const auto& [group, peer] : peers_)
-    if (peer.state != State::up && (!earliest || peer.due < *earliest)) earliest = peer.due;
+    if (peer.wants_time() && (!earliest || peer.due < *earliest)) earliest = peer.due;
   return earliest;
 }
 

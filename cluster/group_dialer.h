@@ -1,6 +1,7 @@
 // Which groups a router is linked to: dials the endpoints of the routing table, greets them,
-// fetches each model's bundle once, and says when a link is up or gone. Pure; owned by the router
-// actor.
+// fetches each model's bundle once, and says when a link is up or gone. A group with other weights
+// than the model is served with is not dialled; one that was linked before stays, for what runs
+// there. Pure; owned by the router actor.
 #pragma once
 
 #include <cstddef>
@@ -114,11 +115,15 @@ class GroupDialer {
   struct Peer {
     GroupEndpoint endpoint;
     State state = State::waiting;
+    bool fits = true;  ///< has_serving_weights
     int failures = 0;
     int refusals = 0;  ///< bundles in a row of this process that could not be used
     Time due{};        ///< waiting: dial then; others: give up then
     std::vector<std::byte> bundle;
     uint64_t total = 0;
+
+    /// Something is done at `due`.
+    bool wants_time() const { return state == State::waiting ? fits : state != State::up; }
   };
   void on_routing(Time now, const RoutingTable& table, std::vector<DialerEffect>& out);
   void on_greeted(Time now, const dialer_in::Greeted& greeted, std::vector<DialerEffect>& out);

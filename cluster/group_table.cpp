@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "cluster/serving_weights.h"
+
 namespace troupe {
 
 GroupTable::GroupTable(const Limits& limits) : limits_(limits) {}
@@ -17,6 +19,7 @@ bool GroupTable::set_table(Time now, const RoutingTable& table) {
   for (const GroupEndpoint& endpoint : table.groups) {
     Group& group = groups_[endpoint.group];
     group.endpoint = endpoint;
+    group.fits = has_serving_weights(table, endpoint);
     mark_draining(group, now);
   }
   std::erase_if(groups_,
@@ -133,6 +136,9 @@ std::string GroupTable::why_not_ready(const Group& group, Time now) const {
   if (endpoint.state != GroupState::ready)
     return endpoint.reason.empty() ? std::string("it is ") + std::string(name_of(endpoint.state))
                                    : endpoint.reason;
+  if (!group.fits)
+    return fmt::format("its file of {} is not that of most groups; give every node the same one",
+                       endpoint.model);
   if (is_dead(group, endpoint.incarnation, endpoint.generation))
     return "its last step failed and it restarts";
   if (!group.link) return "there is no link to its process yet";

@@ -49,7 +49,7 @@ class GroupTable {
   bool may_serve(std::string_view model) const;
   /// Empty when ready; else why not, for people.
   std::string why_not_ready(GroupId group, Time now) const;
-  /// Groups that take new work now, with their load; cached_tokens and avoid are left to the
+  /// Groups that take new work now, with their load; what depends on the request is left to the
   /// caller.
   std::vector<GroupCandidate> candidates(std::string_view model, Time now) const;
   std::optional<Place> place_of(GroupId group) const;
@@ -68,6 +68,7 @@ class GroupTable {
  private:
   struct Group {
     std::optional<GroupEndpoint> endpoint;
+    bool fits = true;  ///< its weights are those the model is served with
     std::optional<Incarnation> link;
     std::optional<GroupStatus> status;
     Time status_at{};

@@ -41,6 +41,7 @@ std::vector<GroupCandidate> Router::State::candidates_for(Computation& computati
     const Digest& numerics = groups.endpoint(candidate.group)->numerics_id;
     candidate.cached_tokens = prefixes.cached_tokens(
         now, candidate.group, computation.marks.under(numerics, request.tenant, request.prompt));
+    candidate.inexact = computation.numerics.value_or(numerics) != numerics;
     candidate.avoid = computation.failed_on == candidate.group;
   }
   return candidates;

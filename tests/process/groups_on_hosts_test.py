@@ -1,6 +1,8 @@
 """Groups whose ranks are on several hosts (network namespaces): they answer as one process does, and streams survive hosts
 that are killed or can't be heard."""
 
+import os
+import signal
 import sys
 
 from cluster_on_hosts import ClusterOnHosts, HostNode
@@ -157,6 +159,22 @@ class Faults(OnHosts):
         self.assertGreater(retries, 0, "no stream ran there: the fault was none")
         cluster[lost].start()
         self.all_ready(cluster, 2)
+
+    def test_killed_links_are_dialled_again_and_the_group_runs_on(self):
+        cluster = self.cluster(1, {})
+        before = ranks(cluster)
+        prompt = long_prompt("all links killed", self.COUNT)
+        with cluster[before[0]["node"]].stream(prompt, self.COUNT) as stream:
+            stream.read_tokens(5)
+            for node in cluster.nodes.values():
+                os.kill(node.actor(f"{node.name}/link")["pid"], signal.SIGKILL)
+            self.check_stream(stream.read_all(), prompt, self.COUNT)
+            last = [e.json() for e in stream.events if e.data != "[DONE]"][-1]
+            self.assertEqual(last["timings"]["attempts"], 1)
+        self.all_ready(cluster, 1)
+        after = ranks(cluster)
+        for key in ("pid", "generation", "restarts"):
+            self.assertEqual([row[key] for row in after], [row[key] for row in before], key)
 
     def test_a_drained_node_ends_its_group_and_leaves_no_process(self):
         cluster = self.cluster(1, {})

@@ -10,14 +10,16 @@ import time
 
 import talk
 from cluster_files import make_certificates
+from cluster_under_test import Cluster
 from process_case import ProcessCase, expected, run_tests
 from processes import poll, report, session_members, within
-from started import BINARY, read_line, short_folder, troupe
+from started import BINARY, MODEL, read_line, short_folder, troupe
 from up_under_test import Up, write_up_config
 
 NAMES = ["n1", "n2", "n3"]
 FORMS_S = 3
 AT_ONCE_S = 1
+MODEL_READY_S = 20
 
 
 def ask_oracle(address: tuple[str, int], prompt: str) -> str:
@@ -54,6 +56,23 @@ class UpForms(ProcessCase):
             within(AT_ONCE_S, "Ctrl-C ends three idle nodes", lambda: up.process.poll() is not None)
             self.assertEqual(up.process.returncode, 0)
             self.assertFalse([c for c in children if c.alive()])
+
+    def test_a_model_cut_over_three_nodes_answers_as_one_process_does(self):
+        body = {"model": "smollm2", "prompt": "Four score and seven years ago", "max_tokens": 32, "temperature": 0.9,
+                "seed": 7, "logprobs": 3}
+
+        def choices(address: tuple[str, int]) -> list[dict]:
+            answer = talk.ask(address, "POST", "/v1/completions", body)
+            self.assertEqual(answer.status, 200, answer.body[:300])
+            return answer.json()["choices"]
+
+        with Cluster("--threads", "1", model=MODEL) as one:
+            right = choices(one.address)
+        with Up(NAMES, f"{{name: smollm2, source: {MODEL}, threads: 1, tensor_parallel: 3}}") as up:
+            for node in up.nodes.values():
+                poll("its router reaches the group", MODEL_READY_S,
+                     lambda: talk.ask(node.address(), "GET", "/readyz").status == 200)
+                self.assertEqual(choices(node.address()), right, f"through the router of {node.name}")
 
     def test_no_process_survives_kill_9(self):
         with Up(NAMES) as up:

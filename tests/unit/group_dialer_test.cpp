@@ -335,4 +335,51 @@ TEST_CASE("group dialer: another group of a model waits for no bundle once one i
   }
 }
 
+TEST_CASE(
+    "group dialer: a group with another model file than most is not dialled until it has it") {
+  Rig rig;
+  GroupEndpoint other = Rig::endpoint(0, 7);
+  other.weights_id[0] = 6;
+  rig.table({other, Rig::endpoint(1, 8), Rig::endpoint(2, 9)});
+  const auto dials = rig.all<dialer_out::Dial>();
+  REQUIRE(dials.size() == 2);
+  CHECK(dials[0].group == GroupId(1));
+  CHECK(dials[1].group == GroupId(2));
+  rig.wait(1s);
+  CHECK(rig.all<dialer_out::Dial>().empty());
+  rig.table({Rig::endpoint(0, 17), Rig::endpoint(1, 8), Rig::endpoint(2, 9)});
+  REQUIRE(rig.all<dialer_out::Dial>().size() == 1);
+  CHECK(rig.all<dialer_out::Dial>()[0].incarnation == Incarnation(17));
+}
+
+TEST_CASE(
+    "group dialer: a linked group stays when most have another model file, a half-made link does "
+    "not") {
+  Rig rig;
+  rig.link();
+  GroupEndpoint first = Rig::endpoint(1, 8), second = Rig::endpoint(2, 9);
+  rig.table({Rig::endpoint(0, 7), first});
+  rig.step(dialer_in::Dialled{GroupId(1), Incarnation(8), true});
+  first.weights_id[0] = 6;
+  SUBCASE("linked") {
+    second.weights_id[0] = 6;
+    rig.table({Rig::endpoint(0, 7), first, second});
+    CHECK(rig.all<dialer_out::LinkDown>().empty());
+    CHECK(rig.all<dialer_out::Close>().empty());
+    // Its process ends: nobody dials it again.
+    rig.step(dialer_in::Lost{GroupId(0), Incarnation(7)});
+    CHECK(rig.all<dialer_out::LinkDown>().size() == 1);
+    rig.wait(20s);
+    for (const auto& dial : rig.all<dialer_out::Dial>()) CHECK(dial.group != GroupId(0));
+  }
+  SUBCASE("half-made") {
+    rig.table({Rig::endpoint(0, 7), first});
+    REQUIRE(rig.all<dialer_out::Close>().size() == 1);
+    CHECK(rig.all<dialer_out::Close>()[0].group == GroupId(1));
+    CHECK(rig.event().find("another one than most groups have") != std::string::npos);
+    rig.wait(20s);
+    CHECK(rig.all<dialer_out::Dial>().empty());
+  }
+}
+
 }  // namespace group_dialer_test

@@ -303,6 +303,42 @@ TEST_CASE("router: an answer continued under another numerics id says so") {
   CHECK(world.stores.empty());
 }
 
+TEST_CASE("router: an answer goes on where it is exact, however busy, if such a group is ready") {
+  RouterWorld world;
+  world.numerics[2][0] = 2;
+  world.bring_up(1);
+  world.submit(world.request(1, "hello", 6));
+  world.send_oracle(world.sent[0], 0, 2);
+  world.bring_up(2);
+  world.bring_up(3);
+  GroupStatus busy = world.status_of(3);
+  busy.queued_tokens = 100'000;
+  world.report(busy);
+  world.link(1, 1, false);
+  REQUIRE(world.sent.size() == 2);
+  CHECK(world.sent[1].group == GroupId(3));
+  world.send_oracle(world.sent[1], 2, 4);
+  CHECK(world.seen[1].last);
+  CHECK_FALSE(world.seen[1].inexact);
+  // What has no token yet goes to the idle one.
+  world.submit(world.request(2, "hello", 6));
+  CHECK(world.sent[2].group == GroupId(2));
+}
+
+TEST_CASE("router: a group with another model file than most gets no work and says why") {
+  RouterWorld world;
+  world.weights[1][0] = 1;
+  world.weights[2][0] = world.weights[3][0] = 2;
+  for (uint32_t id : {1, 2, 3}) world.bring_up(id);
+  for (uint64_t n = 1; n <= 6; ++n) world.submit(world.request(n));
+  for (const auto& sent : world.sent) CHECK(sent.group != GroupId(1));
+  const auto models = world.router.readiness(world.now, {}).models;
+  REQUIRE(models.size() == 1);
+  CHECK(models[0].groups_ready == 2);
+  CHECK(models[0].reason ==
+        "group 1: its file of m is not that of most groups; give every node the same one");
+}
+
 TEST_CASE("router: tokens outside the vocabulary are a fault of the group, never shown") {
   RouterWorld world;
   world.bring_up(1);

@@ -90,6 +90,7 @@ class RouterWorld {
     endpoint->state = state;
     endpoint->incarnation = process(id, generation);
     endpoint->numerics_id = numerics[id];
+    endpoint->weights_id = weights[id];
   }
   static Incarnation process(uint32_t id, uint32_t generation) {
     return Incarnation(1000 * id + generation);
@@ -213,7 +214,7 @@ class RouterWorld {
   RouterEffects effects;  ///< of the last step
   RoutingTable table;
   std::map<uint32_t, uint32_t> reporting;
-  std::map<uint32_t, Digest> numerics;
+  std::map<uint32_t, Digest> numerics, weights;
   std::map<uint64_t, Seen> seen;
   std::vector<Sent> sent;
   std::vector<SentCancel> cancels;

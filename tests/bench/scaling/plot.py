@@ -80,7 +80,7 @@ def routing_table(rows: list[dict]) -> str:
 
 
 def cpu_table(cpu: dict) -> str:
-    out = [f"Load average {cpu['load_average']:.2f}.", "", "| on this machine | measured, tokens/s | predicted | error |",
+    out = [f"Load average {cpu['load_average']:.2f} before.", "", "| on this machine | measured, tokens/s | predicted | error |",
            "|---|---|---|---|"]
     for row in cpu["rows"]:
         error = row["predicted"] / row["measured"] - 1

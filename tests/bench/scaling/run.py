@@ -131,7 +131,7 @@ def cases() -> list[tuple]:
 
 
 def cpu() -> dict:
-    rows = []
+    rows, load = [], os.getloadavg()[0]
     for kind, what, start, streams, table in cases():
         with start() as server:
             for n in streams:
@@ -140,7 +140,7 @@ def cpu() -> dict:
                              "measured": measured(server, f"{what} {n}", n),
                              "predicted": predicted["tokens_per_second"], "settings": table})
                 print(rows[-1], file=sys.stderr)
-    return {"load_average": os.getloadavg()[0], "rows": rows}
+    return {"load_average": load, "rows": rows}
 
 
 PARTS = {"gpu": lambda: scaling("gpu")["gpu"], "routing": lambda: scaling("routing")["routing"], "cpu": cpu}
