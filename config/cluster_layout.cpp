@@ -22,20 +22,24 @@ Result<void> check_cluster_config(const ClusterConfig& config) {
   if (config.models.empty()) return refuse("models", "expected at least one model");
   if (config.routers.empty())
     return refuse("routers", "expected at least one router, as [{node: n1, http: 127.0.0.1:8080}]");
-  for (const RouterListen& router : config.routers) {
+  for (size_t i = 0; i < config.routers.size(); ++i) {
+    const RouterListen& router = config.routers[i];
     if (!config.node(router.node))
-      return refuse("routers",
+      return refuse(fmt::format("routers[{}].node", i),
                     fmt::format("node {} is not in nodes; expected one of them", router.node));
     if (!is_loopback(router.http.host) && !router.insecure_http && config.api_keys_file.empty())
-      return refuse("security.api_keys_file",
-                    fmt::format("expected API keys, because {} is not a loopback address",
-                                to_string(router.http)));
+      return refuse(
+          fmt::format("routers[{}].http", i),
+          fmt::format("expected API keys (security.api_keys_file), because {} is not a loopback "
+                      "address",
+                      to_string(router.http)));
   }
-  for (const NodeConfig& node : config.nodes)
-    if (config.nodes.size() > 1 && node.control_port == 0)
-      return refuse("nodes",
-                    fmt::format("expected control_port on node {}, because there are several nodes",
-                                node.name));
+  for (size_t i = 0; i < config.nodes.size(); ++i)
+    if (config.nodes.size() > 1 && config.nodes[i].control_port == 0)
+      return refuse(fmt::format("nodes[{}].control_port", i),
+                    fmt::format("expected the port of the link on node {}, because there are "
+                                "several nodes",
+                                config.nodes[i].name));
   if (auto placed = place_groups(config); !placed) return std::unexpected(placed.error());
   return {};
 }

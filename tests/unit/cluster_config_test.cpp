@@ -145,11 +145,35 @@ TEST_CASE("config: duplicate names and addresses are refused") {
 
 TEST_CASE("config: impossible layouts are refused with the count needed") {
   CHECK(refusal(replace(kGood, "groups: 2", "groups: 3")) ==
-        "c.yaml:1: models: the models need 3 device slots (groups x tensor_parallel x "
+        "c.yaml:5: models: the models need 3 device slots (groups x tensor_parallel x "
         "pipeline_parallel), "
         "the nodes have 2; expected more devices or fewer groups");
   CHECK(refusal(replace(kGood, "node: n1, http", "node: n9, http")) ==
-        "c.yaml:1: routers: node n9 is not in nodes; expected one of them");
+        "c.yaml:4: routers[0].node: node n9 is not in nodes; expected one of them");
+}
+
+TEST_CASE("config: what only the whole config shows is refused at the line of its entry") {
+  const std::string second = "  - {name: n2, host: 10.0.0.2}\n";
+  CHECK(refusal(replace(kGood, "seed: true}\n", "seed: true}\n" + second)) ==
+        "c.yaml:4: nodes[1].control_port: expected the port of the link on node n2, because there "
+        "are several nodes");
+  CHECK(refusal(
+            replace(kGood, "127.0.0.1:8080\"", "0.0.0.0:8080\", tls: {cert: c.pem, key: k.pem}")) ==
+        "c.yaml:4: routers[0].http: expected API keys (security.api_keys_file), because "
+        "0.0.0.0:8080 is not a loopback address");
+  const std::string routers = "routers: [{node: n1, http: \"127.0.0.1:8080\"}]\n";
+  CHECK(refusal(replace(kGood, routers,
+                        "routers:\n  - {node: n1, http: \"127.0.0.1:8080\"}\n\n  - node: n7\n"
+                        "    http: 127.0.0.1:8082\n")) ==
+        "c.yaml:7: routers[1].node: node n7 is not in nodes; expected one of them");
+  CHECK(refusal(replace(kGood, routers, "routers: []\n"))
+            .starts_with("c.yaml:4: routers: expected at least one router"));
+}
+
+TEST_CASE("config: a missing section is refused at the first key of the file") {
+  CHECK(refusal("# a comment\n\ncluster: demo\n") == "c.yaml:3: nodes: expected at least one node");
+  CHECK(refusal(replace(kGood, "cluster: demo\n", "# no name\n")) ==
+        "c.yaml:2: cluster: expected the cluster's name");
 }
 
 TEST_CASE("config: layouts that no backend runs are refused with the nearest one") {
