@@ -294,6 +294,8 @@ ModelConfig read_model(const Value& value, const std::string& folder) {
        [&](const Value& v) {
          model.standby = v.one_of<Standby>(
              {{"active", Standby::active}, {"warm", Standby::warm}, {"cold", Standby::cold}});
+         if (model.standby != Standby::active)
+           v.refuse("warm and cold standby do not exist yet; remove this key");
        }},
       {"threads",
        [&](const Value& v) { model.threads = static_cast<int32_t>(v.integer(1, 1024)); }},

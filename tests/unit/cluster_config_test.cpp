@@ -121,6 +121,16 @@ TEST_CASE("config: the folder of certificates is read, printed and part of the d
         "certs?");
 }
 
+TEST_CASE("config: what does not exist yet is refused") {
+  for (const char* standby : {"warm", "cold"})
+    CHECK(refusal(replace(kGood, "groups: 2", std::string("standby: ") + standby)) ==
+          "c.yaml:8: models[0].standby: warm and cold standby do not exist yet; remove this key");
+  CHECK(parse_cluster_config(replace(kGood, "groups: 2", "standby: active"), "c.yaml", "/")
+            .has_value());
+  CHECK(refusal(replace(kGood, "cache: {", "cache: {disk: {}, ")) ==
+        "c.yaml:9: cache.disk: the disk tier does not exist yet; remove this key");
+}
+
 TEST_CASE("config: a path with quotes and control characters is printed so that it parses back") {
   auto parsed = parse_cluster_config(kGood, "c.yaml", "/base");
   REQUIRE(parsed.has_value());
