@@ -26,16 +26,44 @@ struct Refusal {
   std::string message, key;
 };
 
+int line_of(const YAML::Node& node) {
+  return node.IsDefined() ? std::max(node.Mark().line + 1, 1) : 1;
+}
+
+/// The file as refusals name it: where each key was read, for what is only found wrong once all is.
+class Lines {
+ public:
+  Lines(std::string file, int first) : file_(std::move(file)), first_(first) {}
+
+  void read(const std::string& key, int line) { lines_.emplace(key, line); }
+  /// A key that the file lacks is refused at what it should stand in.
+  [[noreturn]] void refuse(const std::string& key, const std::string& expected) const {
+    std::string at = key;
+    while (!at.empty() && !lines_.contains(at)) {
+      const size_t end = at.find_last_of(".[");
+      at.resize(end == std::string::npos ? 0 : end);
+    }
+    refuse_at(at.empty() ? first_ : lines_.find(at)->second, key, expected);
+  }
+  [[noreturn]] void refuse_at(int line, const std::string& key, const std::string& expected) const {
+    throw Refusal{fmt::format("{}:{}: {}: {}", file_, line, key, expected), key};
+  }
+
+ private:
+  std::string file_;
+  int first_;  ///< line of the first key
+  std::map<std::string, int> lines_;
+};
+
 /// A YAML value with the path that led to it; every accessor refuses with file, line, key and what
 /// was expected.
 class Value {
  public:
-  Value(YAML::Node node, const std::string& file, std::string key)
-      : node_(std::move(node)), file_(file), key_(std::move(key)) {}
+  Value(YAML::Node node, Lines& lines, std::string key)
+      : node_(std::move(node)), lines_(lines), key_(std::move(key)) {}
 
   [[noreturn]] void refuse(const std::string& expected) const {
-    const int line = node_.IsDefined() ? node_.Mark().line + 1 : 1;
-    throw Refusal{fmt::format("{}:{}: {}: {}", file_, std::max(line, 1), key_, expected), key_};
+    lines_.refuse_at(line_of(node_), key_, expected);
   }
 
   using Reader = std::function<void(const Value&)>;
@@ -45,20 +73,25 @@ class Value {
     std::set<std::string> seen;
     for (const auto& entry : node_) {
       std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "?";
-      Value value(entry.second, file_, key_ == "config" ? name : key_ + "." + name);
+      Value value(entry.second, lines_, key_ == "config" ? name : key_ + "." + name);
       auto found = readers.find(name);
       if (found == readers.end())
-        Value(entry.first, file_, value.key_)
+        Value(entry.first, lines_, value.key_)
             .refuse("unknown key; " + expected_one_of(name, readers));
       if (!seen.insert(name).second)
-        Value(entry.first, file_, value.key_).refuse("given twice; keep one");
+        Value(entry.first, lines_, value.key_).refuse("given twice; keep one");
+      lines_.read(value.key_, line_of(entry.first));
       found->second(value);
     }
   }
   void list(const Reader& reader) const {
     if (!node_.IsSequence()) refuse("expected a list");
     int index = 0;
-    for (const auto& item : node_) reader(Value(item, file_, fmt::format("{}[{}]", key_, index++)));
+    for (const auto& item : node_) {
+      Value value(item, lines_, fmt::format("{}[{}]", key_, index++));
+      lines_.read(value.key_, line_of(item));
+      reader(value);
+    }
   }
 
   std::string text() const {
@@ -174,7 +207,7 @@ class Value {
   }
 
   YAML::Node node_;
-  const std::string& file_;
+  Lines& lines_;
   std::string key_;
 };
 
@@ -261,6 +294,8 @@ ModelConfig read_model(const Value& value, const std::string& folder) {
        [&](const Value& v) {
          model.standby = v.one_of<Standby>(
              {{"active", Standby::active}, {"warm", Standby::warm}, {"cold", Standby::cold}});
+         if (model.standby != Standby::active)
+           v.refuse("warm and cold standby do not exist yet; remove this key");
        }},
       {"threads",
        [&](const Value& v) { model.threads = static_cast<int32_t>(v.integer(1, 1024)); }},
@@ -374,31 +409,18 @@ Result<ClusterConfig> parse_cluster_config(std::string_view yaml, const std::str
   ClusterConfig config;
   try {
     YAML::Node root = YAML::Load(std::string(yaml));
-    Value top(root, file, "config");
+    Lines lines(file, line_of(root));
+    Value top(root, lines, "config");
     top.map({
         {"cluster", [&](const Value& v) { config.cluster = v.name(); }},
         {"nodes",
          [&](const Value& v) {
            v.list([&](const Value& item) {
              config.nodes.push_back(read_node(item));
-             for (size_t i = 0; i + 1 < config.nodes.size(); ++i) {
-               const NodeConfig &a = config.nodes[i], &b = config.nodes.back();
-               if (a.name == b.name)
+             for (size_t i = 0; i + 1 < config.nodes.size(); ++i)
+               if (config.nodes[i].name == config.nodes.back().name)
                  item.refuse(fmt::format("the name {} is taken by another node; expected a new one",
-                                         b.name));
-               if (a.host != b.host) continue;
-               if (a.control_port != 0 && a.control_port == b.control_port)
-                 item.refuse(fmt::format("{}:{} is taken by node {}; expected another control_port",
-                                         b.host, b.control_port, a.name));
-               if (a.admin_port != 0 && a.admin_port == b.admin_port)
-                 item.refuse(fmt::format("{}:{} is taken by node {}; expected another admin_port",
-                                         b.host, b.admin_port, a.name));
-               if (a.data_ports.first != 0 && b.data_ports.first != 0 &&
-                   a.data_ports.first <= b.data_ports.last &&
-                   b.data_ports.first <= a.data_ports.last)
-                 item.refuse(fmt::format(
-                     "data_ports overlap those of node {}; expected another range", a.name));
-             }
+                                         config.nodes[i].name));
            });
          }},
         {"routers",
@@ -407,11 +429,9 @@ Result<ClusterConfig> parse_cluster_config(std::string_view yaml, const std::str
              config.routers.push_back(read_router(item, folder));
              const RouterListen& b = config.routers.back();
              for (size_t i = 0; i + 1 < config.routers.size(); ++i)
-               if (config.routers[i].node == b.node ||
-                   (config.routers[i].http == b.http && b.http.port != 0))
-                 item.refuse(
-                     "another router has this node or address; expected one router a node, each "
-                     "with its own address");
+               if (config.routers[i].node == b.node)
+                 item.refuse(fmt::format("node {} has a router already; expected one router a node",
+                                         b.node));
              if (!is_loopback(b.http.host) && b.tls_certificate.empty() && !b.insecure_http)
                item.refuse(
                    "a bind beyond loopback needs tls and api_keys_file, or insecure_http: true on "
@@ -440,9 +460,7 @@ Result<ClusterConfig> parse_cluster_config(std::string_view yaml, const std::str
         {"limits", [&](const Value& v) { read_limits(v, config.limits); }},
     });
     if (auto checked = check_cluster_config(config); !checked)
-      throw Refusal{
-          fmt::format("{}:1: {}: {}", file, checked.error().param, checked.error().message),
-          checked.error().param};
+      lines.refuse(checked.error().param, checked.error().message);
   } catch (const Refusal& refusal) {
     return fail(ErrorCode::invalid_argument, refusal.message, refusal.key);
   } catch (const YAML::Exception& error) {

@@ -173,12 +173,13 @@ class BridgeServer final : public Bridge, private HttpHandler {
       response.headers.push_back({"Allow", wanted == "GET" ? "GET, HEAD" : std::string(wanted)});
       return answer(exchange, std::move(response));
     }
-    if (!origin_allowed(exchange.request, config_.allowed_hosts))
+    if (!origin_allowed(exchange.request))
       return answer(
           exchange,
           error_response(403,
-                         "Pages of other sites may not use this server: add the host to the "
-                         "allowed hosts if it is yours.",
+                         "Pages of other sites may not use this server: open the page from the IP "
+                         "address this server is reached at or from localhost, or let a proxy of "
+                         "yours take the Origin header away.",
                          "origin_not_allowed"));
     if (exchange.route->needs_key && keys_ && !identify(exchange)) return;
     dispatch(std::move(exchange));

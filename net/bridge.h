@@ -58,9 +58,7 @@ struct BridgeConfig {
       api_keys_file;  ///< lines name:role:sha256hex; empty: no keys asked; reload() re-reads
   std::vector<std::string> exempt_addresses = {"127.0.0.1",
                                                "::1"};  ///< from the per-address connection limit
-  std::vector<std::string>
-      allowed_hosts;   ///< beside the listener's own; checked only where Origin is sent
-  Salt tenant_root{};  ///< keys tenant salts (from cluster.secret)
+  Salt tenant_root{};                                   ///< keys tenant salts (from cluster.secret)
   Limits limits;
   /// Whole answers under the keys of net/answer_key.h, beside whatever else it holds; null: none.
   std::shared_ptr<ResponseCache> answers;

@@ -69,12 +69,11 @@ bool is_loopback_name(std::string_view host) {
   return host == "localhost" || host == "127.0.0.1" || host == "::1";
 }
 
-bool origin_allowed(const HttpRequest& request, const std::vector<std::string>& hosts) {
+bool origin_allowed(const HttpRequest& request) {
   const std::string_view origin = request.header("Origin");
   if (origin.empty()) return true;
   auto ours = [&](const std::string& host) {
-    return !host.empty() && (is_loopback_name(host) || host == request.local ||
-                             std::ranges::find(hosts, host) != hosts.end());
+    return !host.empty() && (is_loopback_name(host) || host == request.local);
   };
   return ours(host_of(origin)) && ours(host_of(request.header("Host")));
 }

@@ -273,10 +273,10 @@ std::vector<Row> rows() {
       {"DELETE", "DELETE /v1/models HTTP/1.1\r\nHost: a\r\n\r\n", 405, "", "GET only"},
       {"a page of another site",
        post("/v1/completions", R"({"prompt":"a"})", "Origin: http://evil.example\r\n"), 403, "",
-       "other sites"},
+       "take the Origin header away"},
       {"a name made to point here",
        "GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://localhost\r\n\r\n", 403, "",
-       "other sites"},
+       "take the Origin header away"},
       {"not HTTP", "hello there\r\n\r\n", 400, "", "not valid HTTP"},
       {"HTTP/2 with prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "",
        "not valid HTTP"},
@@ -394,6 +394,19 @@ TEST_CASE("bridge: each of the malformed requests gets its 4xx at once and distu
   RawClient after(server.port());
   after.send(post("/v1/completions", R"({"prompt":"ok","max_tokens":2})"));
   CHECK(after.read_answer().status == 200);
+}
+
+TEST_CASE("bridge: pages of this machine, and what a proxy sends without Origin, are answered") {
+  TestBridge server;
+  for (const char* lines :
+       {"Host: localhost:8080\r\nOrigin: http://localhost:8080\r\n",
+        "Host: 127.0.0.1\r\nOrigin: https://LocalHost\r\n",
+        "Host: [::1]:8080\r\nOrigin: http://[::1]:8080\r\n", "Host: chat.example\r\n"}) {
+    CAPTURE(lines);
+    RawClient client(server.port());
+    client.send(std::string("GET /v1/models HTTP/1.1\r\n") + lines + "\r\n");
+    CHECK(client.read_answer().status == 200);
+  }
 }
 
 TEST_CASE("bridge: the prompt never comes back in an error message") {

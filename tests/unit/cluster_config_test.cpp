@@ -121,6 +121,16 @@ TEST_CASE("config: the folder of certificates is read, printed and part of the d
         "certs?");
 }
 
+TEST_CASE("config: what does not exist yet is refused") {
+  for (const char* standby : {"warm", "cold"})
+    CHECK(refusal(replace(kGood, "groups: 2", std::string("standby: ") + standby)) ==
+          "c.yaml:8: models[0].standby: warm and cold standby do not exist yet; remove this key");
+  CHECK(parse_cluster_config(replace(kGood, "groups: 2", "standby: active"), "c.yaml", "/")
+            .has_value());
+  CHECK(refusal(replace(kGood, "cache: {", "cache: {disk: {}, ")) ==
+        "c.yaml:9: cache.disk: the disk tier does not exist yet; remove this key");
+}
+
 TEST_CASE("config: a path with quotes and control characters is printed so that it parses back") {
   auto parsed = parse_cluster_config(kGood, "c.yaml", "/base");
   REQUIRE(parsed.has_value());
@@ -135,21 +145,98 @@ TEST_CASE("config: duplicate names and addresses are refused") {
       kGood, "seed: true}\n", "seed: true}\n  - {name: n1, host: 127.0.0.1, control_port: 7402}\n");
   CHECK(refusal(two) ==
         "c.yaml:4: nodes[1]: the name n1 is taken by another node; expected a new one");
-  CHECK(refusal(replace(replace(two, "name: n1, host: 127.0.0.1, control_port: 7402",
-                                "name: n2, host: 127.0.0.1, control_port: 7401"),
-                        "seed: true", "seed: true")) ==
-        "c.yaml:4: nodes[1]: 127.0.0.1:7401 is taken by node n1; expected another control_port");
+  CHECK(refusal(replace(two, "name: n1, host: 127.0.0.1, control_port: 7402",
+                        "name: n2, host: 127.0.0.1, control_port: 7401")) ==
+        "c.yaml:4: nodes[1].control_port: 127.0.0.1:7401 is taken by nodes[0].control_port; "
+        "expected another port");
   CHECK(refusal(std::string(kGood) + "# end\n" + "models: []\n") ==
         "c.yaml:12: models: given twice; keep one");
 }
 
+TEST_CASE("config: ports that two processes of one machine would listen on are refused") {
+  CHECK(refusal(replace(kGood, "admin_port: 8081", "admin_port: 7401")) ==
+        "c.yaml:3: nodes[0].admin_port: 127.0.0.1:7401 is taken by nodes[0].control_port; expected "
+        "another port");
+  CHECK(refusal(replace(kGood, "control_port: 7401", "control_port: 7449")) ==
+        "c.yaml:3: nodes[0].data_ports: 127.0.0.1:7449 is taken by nodes[0].control_port; expected "
+        "another range");
+  CHECK(refusal(replace(kGood, "127.0.0.1:8080", "localhost:8081")) ==
+        "c.yaml:4: routers[0].http: 127.0.0.1:8081 is taken by nodes[0].admin_port; expected "
+        "another port");
+  CHECK(refusal(replace(kGood, "\"127.0.0.1:8080\"", "\"0.0.0.0:7410\", insecure_http: true")) ==
+        "c.yaml:4: routers[0].http: 0.0.0.0:7410 is taken by nodes[0].data_ports; expected another "
+        "port");
+  CHECK(refusal(replace(kGood, "\"127.0.0.1:8080\"", "\"[::]:8081\", insecure_http: true")) ==
+        "c.yaml:4: routers[0].http: [::]:8081 is taken by nodes[0].admin_port; expected another "
+        "port");
+  const std::string two =
+      replace(kGood, "seed: true}\n",
+              "seed: true}\n  - {name: n2, host: 127.0.0.1, control_port: 7402, data_ports: "
+              "7420-7421}\n");
+  CHECK(refusal(two) ==
+        "c.yaml:4: nodes[1].data_ports: 127.0.0.1:7420 is taken by nodes[0].data_ports; expected "
+        "another range");
+  const std::string one_door = replace(replace(two, "data_ports: 7420-7421", "admin_port: 8082"),
+                                       "8080\"}", "8080\"}, {node: n2, http: \"127.0.0.1:8080\"}");
+  CHECK(refusal(one_door) ==
+        "c.yaml:5: routers[1].http: 127.0.0.1:8080 is taken by routers[0].http; expected another "
+        "port");
+  CHECK(refusal(replace(one_door, "admin_port: 8082", "admin_port: 8081")) ==
+        "c.yaml:4: nodes[1].admin_port: 127.0.0.1:8081 is taken by nodes[0].admin_port; expected "
+        "another port");
+  CHECK(refusal(replace(one_door, "node: n2, http", "node: n1, http")) ==
+        "c.yaml:5: routers[1]: node n1 has a router already; expected one router a node");
+}
+
+TEST_CASE("config: equal ports of different machines, and of different addresses, are fine") {
+  const std::string hosts = replace(
+      replace(kGood, "host: 127.0.0.1, control_port: 7401", "host: 10.0.0.1, control_port: 7401"),
+      "seed: true}\n",
+      "seed: true}\n  - {name: n2, host: 10.0.0.2, control_port: 7401, data_ports: 7410-7449, "
+      "admin_port: 8081}\n");
+  const std::string doors = replace(hosts, "\"127.0.0.1:8080\"}",
+                                    "\"0.0.0.0:8080\", insecure_http: true}, "
+                                    "{node: n2, http: \"0.0.0.0:8080\", insecure_http: true}");
+  for (const std::string& yaml :
+       {hosts, doors, replace(hosts, "admin_port: 8081, devices", "admin_port: 7401, devices"),
+        replace(kGood, "\"127.0.0.1:8080\"", "\"[::1]:8081\""),
+        replace(kGood, "127.0.0.1:8080", "127.0.0.1:0")}) {
+    auto parsed = parse_cluster_config(yaml, "c.yaml", "/");
+    CHECK_MESSAGE(parsed.has_value(), (parsed ? std::string() : parsed.error().message));
+  }
+}
+
 TEST_CASE("config: impossible layouts are refused with the count needed") {
   CHECK(refusal(replace(kGood, "groups: 2", "groups: 3")) ==
-        "c.yaml:1: models: the models need 3 device slots (groups x tensor_parallel x "
+        "c.yaml:5: models: the models need 3 device slots (groups x tensor_parallel x "
         "pipeline_parallel), "
         "the nodes have 2; expected more devices or fewer groups");
   CHECK(refusal(replace(kGood, "node: n1, http", "node: n9, http")) ==
-        "c.yaml:1: routers: node n9 is not in nodes; expected one of them");
+        "c.yaml:4: routers[0].node: node n9 is not in nodes; expected one of them");
+}
+
+TEST_CASE("config: what only the whole config shows is refused at the line of its entry") {
+  const std::string second = "  - {name: n2, host: 10.0.0.2}\n";
+  CHECK(refusal(replace(kGood, "seed: true}\n", "seed: true}\n" + second)) ==
+        "c.yaml:4: nodes[1].control_port: expected the port of the link on node n2, because there "
+        "are several nodes");
+  CHECK(refusal(
+            replace(kGood, "127.0.0.1:8080\"", "0.0.0.0:8080\", tls: {cert: c.pem, key: k.pem}")) ==
+        "c.yaml:4: routers[0].http: expected API keys (security.api_keys_file), because "
+        "0.0.0.0:8080 is not a loopback address");
+  const std::string routers = "routers: [{node: n1, http: \"127.0.0.1:8080\"}]\n";
+  CHECK(refusal(replace(kGood, routers,
+                        "routers:\n  - {node: n1, http: \"127.0.0.1:8080\"}\n\n  - node: n7\n"
+                        "    http: 127.0.0.1:8082\n")) ==
+        "c.yaml:7: routers[1].node: node n7 is not in nodes; expected one of them");
+  CHECK(refusal(replace(kGood, routers, "routers: []\n"))
+            .starts_with("c.yaml:4: routers: expected at least one router"));
+}
+
+TEST_CASE("config: a missing section is refused at the first key of the file") {
+  CHECK(refusal("# a comment\n\ncluster: demo\n") == "c.yaml:3: nodes: expected at least one node");
+  CHECK(refusal(replace(kGood, "cluster: demo\n", "# no name\n")) ==
+        "c.yaml:2: cluster: expected the cluster's name");
 }
 
 TEST_CASE("config: layouts that no backend runs are refused with the nearest one") {
