@@ -20,18 +20,13 @@ const StepPlan* StepQueue::pop(Ticket ticket) {
 
 void StepQueue::abort() noexcept {
   const std::lock_guard lock(mutex_);
-  aborted_ = true;
+  aborted_.store(true, std::memory_order_release);
   wake_.notify_all();
-}
-
-bool StepQueue::aborted() const {
-  const std::lock_guard lock(mutex_);
-  return aborted_;
 }
 
 bool StepQueue::sleep(Duration time) {
   std::unique_lock lock(mutex_);
-  return !wake_.wait_for(lock, time, [this] { return aborted_; });
+  return !wake_.wait_for(lock, time, [this] { return aborted(); });
 }
 
 std::unexpected<Error> step_aborted() {

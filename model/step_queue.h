@@ -1,8 +1,9 @@
 // The plans submitted to a Partition and not yet waited for, in order, and the abort flag. Shared
-// by backends that run steps inside wait() on the device lane's own thread. abort() and sleep() are
-// thread-safe.
+// by backends that run steps inside wait() on the device lane's own thread. abort(), aborted() and
+// sleep() are thread-safe; aborted() takes no lock, for it is asked before every layer.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -30,7 +31,7 @@ class StepQueue {
   bool is_oldest(Ticket ticket) const { return !plans_.empty() && ticket.value == taken_ + 1; }
 
   void abort() noexcept;
-  bool aborted() const;
+  bool aborted() const { return aborted_.load(std::memory_order_acquire); }
   /// Sleeps for `time`; false at once when aborted.
   bool sleep(Duration time);
 
@@ -38,9 +39,9 @@ class StepQueue {
   std::deque<const StepPlan*> plans_;
   int32_t in_flight_max_ = plans_in_flight_max(1);
   uint64_t submitted_ = 0, taken_ = 0;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::condition_variable wake_;
-  bool aborted_ = false;
+  std::atomic<bool> aborted_ = false;  ///< set under the mutex, so that no sleeper misses it
 };
 
 /// What wait() returns once abort() was called.
