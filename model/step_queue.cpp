@@ -4,18 +4,20 @@
 
 namespace troupe {
 
+void StepQueue::serve_stages(int32_t stages) {
+  TROUPE_CHECK(stages >= 1 && stages <= kCollectiveRanksMax, stages);
+  in_flight_max_ = plans_in_flight_max(stages);
+}
+
 Ticket StepQueue::push(const StepPlan& plan) {
-  TROUPE_CHECK(plans_.size() < static_cast<size_t>(in_flight_max_), plans_.size());
-  plans_.push_back(&plan);
+  TROUPE_CHECK(size() < static_cast<size_t>(in_flight_max_), size());
+  plans_[submitted_ % kPlansMax] = &plan;
   return Ticket{++submitted_};
 }
 
 const StepPlan* StepQueue::pop(Ticket ticket) {
   if (!is_oldest(ticket)) return nullptr;
-  const StepPlan* plan = plans_.front();
-  plans_.pop_front();
-  ++taken_;
-  return plan;
+  return place(taken_++);
 }
 
 void StepQueue::abort() noexcept {
