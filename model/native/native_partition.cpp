@@ -137,7 +137,8 @@ Result<Capabilities> NativePartition::load(const WeightSource& weights, const Mo
                std::to_string(decoder_->weights().memory.size() >> 20) + " MiB of weights, " +
                std::to_string(budget.kv_blocks) + " KV blocks of " +
                (kv == KvFormat::f16 ? "float16" : "int8") + " (" +
-               std::to_string(decoder_->kv().bytes() >> 20) + " MiB)";
+               std::to_string(decoder_->kv().bytes() >> 20) + " MiB), " +
+               numerics_text(c.numerics_id);
   return c;
 }
 
