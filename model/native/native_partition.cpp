@@ -76,7 +76,8 @@ Digest numerics_of(const WeightSource& weights, const ModelSpec& spec, const KvS
                    const RopeTable& rope, uint64_t self_test) {
   NumericsId id;
   id.add("native").add(kContractVersion).add(weights.weights_id());
-  return add_spec(id, spec).add(kv.layout_id()).add(rope.checksum()).add(self_test).finish();
+  add_spec(id, spec).add(kv.layout_id());
+  return id.add(rope.checksum(spec.context)).add(self_test).finish();
 }
 
 }  // namespace

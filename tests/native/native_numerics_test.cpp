@@ -49,6 +49,21 @@ TEST_CASE("native: people see one numerics id of a tiny model on every instructi
     }
 }
 
+TEST_CASE("native: a tiny model's numerics id does not depend on how much room it is given") {
+  const OpenedModel model = made_of(varieties()[1], 3);
+  const Shown first = shown(model, budget());
+  // The rotation table's end lies on either side of 256, 512 and the model's own 1024 positions.
+  for (int32_t context : {100, 257, 513, 1024}) {
+    CAPTURE(context);
+    Budget b = budget();
+    b.context = context;
+    b.kv_blocks = 8 + context / 16;
+    b.max_rows = 48;
+    b.max_slots = 5;
+    CHECK(shown(model, b).id == first.id);
+  }
+}
+
 TEST_CASE("native: what changes a tiny model's bits changes its numerics id") {
   std::set<Digest> ids;
   std::set<std::string> texts;
