@@ -27,4 +27,8 @@ Digest NumericsId::finish() const {
   return digest;
 }
 
+std::string numerics_text(const Digest& numerics_id) {
+  return "numerics " + to_hex(numerics_id).substr(0, 8);
+}
+
 }  // namespace troupe

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "config/ids.h"
@@ -21,5 +22,9 @@ class NumericsId {
  private:
   uint64_t hash_ = 0;
 };
+
+/// "numerics 1a2b3c4d", the id's first four bytes: how Capabilities::describe shows it to people,
+/// who compare it between nodes.
+std::string numerics_text(const Digest& numerics_id);
 
 }  // namespace troupe

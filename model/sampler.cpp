@@ -39,6 +39,7 @@ class Walk {
         width_(2 * temperature) {
     scratch.walked.clear();
     scratch.band.resize(logits.size());
+    scratch.walked.reserve(logits.size());  // a later walk may go further than all before it
   }
 
   /// The token at `index`, which must be below the number of tokens that aren't left out.

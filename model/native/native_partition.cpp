@@ -76,7 +76,8 @@ Digest numerics_of(const WeightSource& weights, const ModelSpec& spec, const KvS
                    const RopeTable& rope, uint64_t self_test) {
   NumericsId id;
   id.add("native").add(kContractVersion).add(weights.weights_id());
-  return add_spec(id, spec).add(kv.layout_id()).add(rope.checksum()).add(self_test).finish();
+  add_spec(id, spec).add(kv.layout_id());
+  return id.add(rope.checksum(spec.context)).add(self_test).finish();
 }
 
 }  // namespace
@@ -137,7 +138,8 @@ Result<Capabilities> NativePartition::load(const WeightSource& weights, const Mo
                std::to_string(decoder_->weights().memory.size() >> 20) + " MiB of weights, " +
                std::to_string(budget.kv_blocks) + " KV blocks of " +
                (kv == KvFormat::f16 ? "float16" : "int8") + " (" +
-               std::to_string(decoder_->kv().bytes() >> 20) + " MiB)";
+               std::to_string(decoder_->kv().bytes() >> 20) + " MiB), " +
+               numerics_text(c.numerics_id);
   return c;
 }
 

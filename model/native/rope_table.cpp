@@ -34,7 +34,6 @@ RopeTable::RopeTable(const RopeSpec& rope, int32_t head_dim, int32_t context,
     frequencies_.push_back(frequency_of(rope, head_dim, i, divisors));
   chunks_.resize(static_cast<size_t>((context + kChunk - 1) / kChunk));
   ensure(1);
-  checksum_ = sum_up(context);
 }
 
 void RopeTable::ensure(int32_t positions) {
@@ -50,7 +49,7 @@ void RopeTable::ensure(int32_t positions) {
   }
 }
 
-uint64_t RopeTable::sum_up(int32_t context) const {
+uint64_t RopeTable::checksum(int32_t context) const {
   uint64_t hash = 0;
   for (double frequency : frequencies_) hash = mix64(hash, std::bit_cast<uint64_t>(frequency));
   const auto add = [&](const float* values, size_t count) {

@@ -32,9 +32,9 @@ class RopeTable {
 
   /// Angle per position of each pair.
   std::span<const double> frequencies() const { return frequencies_; }
-  /// Of the frequencies, the first 256 positions and the powers of two up to the context: part of
-  /// numerics_id.
-  uint64_t checksum() const { return checksum_; }
+  /// Of the frequencies, the first 256 positions and the powers of two below `context`: part of
+  /// numerics_id. `context` is the model's: the table's own depends on the memory there is.
+  uint64_t checksum(int32_t context) const;
 
  private:
   static constexpr int32_t kChunk = 256;
@@ -46,12 +46,10 @@ class RopeTable {
     return chunks_[chunk].get() +
            (position % kChunk * 2 + which) * static_cast<int64_t>(frequencies_.size());
   }
-  uint64_t sum_up(int32_t context) const;
 
   std::vector<double> frequencies_;
   std::vector<std::unique_ptr<float, Free>> chunks_;  ///< [chunk] -> [position][cos, sin][pair]
   int32_t ready_ = 0;                                 ///< chunks made
-  uint64_t checksum_ = 0;
 };
 
 }  // namespace troupe::native

@@ -74,7 +74,7 @@ Result<Capabilities> OraclePartition::load(const WeightSource&, const ModelSpec&
            ? std::string()
            : "rank " + std::to_string(rank) + " of " + std::to_string(plan.tensor_parallel) +
                  " x " + std::to_string(plan.pipeline_parallel) + ", ") +
-      std::to_string(budget.kv_blocks) + " KV blocks";
+      std::to_string(budget.kv_blocks) + " KV blocks, " + numerics_text(capabilities.numerics_id);
   return capabilities;
 }
 

@@ -108,7 +108,8 @@ Result<Capabilities> TorchPartition::load_whole(const WeightSource& weights, con
   capabilities.describe = "torch " TORCH_VERSION " float32 on" + device_name() + ", " +
                           std::to_string(budget.threads) + " threads, " +
                           std::to_string(budget.kv_blocks) + " KV blocks (" +
-                          std::to_string(kv_bytes >> 20) + " MiB)";
+                          std::to_string(kv_bytes >> 20) + " MiB), " +
+                          numerics_text(capabilities.numerics_id);
   return capabilities;
 }
 

@@ -256,6 +256,7 @@ TEST_CASE(
                                                whole_model(model.bundle.spec), 0, one);
   REQUIRE(loaded.has_value());
   CHECK(loaded->numerics_id != torch.capabilities.numerics_id);
+  CHECK(loaded->describe.ends_with(", numerics " + to_hex(loaded->numerics_id).substr(0, 8)));
 }
 
 }  // namespace torch_partition_test

@@ -30,17 +30,6 @@ SlotOpen open_of(const ExactRequest& request, int32_t slot, const std::vector<in
   return open;
 }
 
-/// Appends what slice `index` sampled.
-void take(const StepOutput& output, size_t index, ExactAnswer& answer) {
-  const SliceOut& s = output.slices[index];
-  for (int32_t i = 0; i < s.n_tokens; ++i) {
-    answer.tokens.push_back(output.tokens[static_cast<size_t>(s.tok_off + i)]);
-    answer.logprobs.push_back(output.logprob[static_cast<size_t>(s.tok_off + i)]);
-    const auto top = output.top.begin() + s.top_off + i * s.n_top;
-    answer.top.insert(answer.top.end(), top, top + s.n_top);
-  }
-}
-
 /// A request on its way.
 struct Running {
   const ExactRequest* request = nullptr;
@@ -303,6 +292,16 @@ class CapriciousRun {
 };
 
 }  // namespace
+
+void take(const StepOutput& output, size_t index, ExactAnswer& answer) {
+  const SliceOut& s = output.slices[index];
+  for (int32_t i = 0; i < s.n_tokens; ++i) {
+    answer.tokens.push_back(output.tokens[static_cast<size_t>(s.tok_off + i)]);
+    answer.logprobs.push_back(output.logprob[static_cast<size_t>(s.tok_off + i)]);
+    const auto top = output.top.begin() + s.top_off + i * s.n_top;
+    answer.top.insert(answer.top.end(), top, top + s.n_top);
+  }
+}
 
 std::vector<ExactAnswer> run_plain(Partition& partition,
                                    const std::vector<ExactRequest>& requests) {

@@ -28,6 +28,9 @@ struct ExactAnswer {
   bool operator==(const ExactAnswer&) const = default;
 };
 
+/// Appends what slice `index` of a step gave.
+void take(const StepOutput& output, size_t index, ExactAnswer& answer);
+
 /// Alone, the prompt in one chunk, then token by token; no references, drafts or sharing.
 std::vector<ExactAnswer> run_plain(Partition& partition, const std::vector<ExactRequest>& requests);
 

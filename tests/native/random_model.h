@@ -99,16 +99,30 @@ class RandomWeights final : public WeightSource {
     for (size_t at = 0; at < t.bytes.size(); at += static_cast<size_t>(traits.bytes))
       tame(t.info.dtype, t.bytes.data() + at, unit);
   }
-  static void put_half(std::byte* at, float value) {
-    const uint16_t half = f32_to_f16(value);
+  /// `value`, or now and then what is odd but sound in a file: a zero, a number whose float16 is
+  /// subnormal, the value turned round.
+  float sometimes_odd(float value) {
+    switch (random_() % 24) {
+      case 0:
+        return 0;
+      case 1:
+        return uniform(-0x1p-14f, 0x1p-14f);
+      case 2:
+        return -value;
+      default:
+        return value;
+    }
+  }
+  void put_half(std::byte* at, float value) {
+    const uint16_t half = f32_to_f16(sometimes_odd(value));
     std::memcpy(at, &half, 2);
   }
-  /// Gives a block of random bytes scales that make weights of about `unit`.
+  /// Gives a block of random bytes scales that make weights of about `unit`, but for some odd ones.
   void tame(DType dtype, std::byte* block, float unit) {
     const float s = unit * uniform(0.3f, 1);
     switch (dtype) {
       case DType::f32: {
-        const float value = uniform(-unit, unit);
+        const float value = sometimes_odd(uniform(-unit, unit));
         std::memcpy(block, &value, 4);
         break;
       }

@@ -98,4 +98,14 @@ inline std::vector<ExactRequest> requests(int32_t vocab, uint64_t seed,
   return all;
 }
 
+/// Three choices of request `which`, of which it becomes the first: prompts that are equal to the
+/// last token, and draws that are not.
+inline void add_choices(std::vector<ExactRequest>& all, size_t which) {
+  all[which].sampling = {.seed = 14, .temperature = 1, .n_logprobs = 1};
+  for (int32_t choice : {1, 2}) {
+    all.push_back(all[which]);
+    all.back().sampling.choice = choice;
+  }
+}
+
 }  // namespace troupe::test

@@ -1,5 +1,6 @@
 """What a shard of the native backend keeps in memory: weights, the KV that is in use, and little more."""
 
+import os
 import random
 import re
 import sys
@@ -7,8 +8,8 @@ import sys
 import talk
 from cluster_under_test import Cluster
 from process_case import ProcessCase, run_tests
-from processes import memory_mib, poll
-from started import MODEL
+from processes import mapped_files, memory_mib, poll
+from started import BINARY, MODEL
 
 STREAMS, PROMPT, ANSWER = 16, 512, 64
 PROMISED_MIB = 96  # beside weights and KV
@@ -27,6 +28,21 @@ class NativeMemory(ProcessCase):
         held = sum(cluster.metric("troupe_group_kv_blocks_by_state", state=s) for s in ("used", "cached"))
         return held * KV_BLOCK_MIB
 
+    def check_nothing_of_torch(self, cluster: Cluster) -> None:
+        """The plugin and its libraries are for a shard that asks for them: a gigabyte nobody else should map."""
+        processes = {a["role"]: a["pid"] for n in cluster.tree()["nodes"] for a in n["actors"] if a["pid"]}
+        self.assertLessEqual({"supervisor", "router", "shard"}, processes.keys())
+        pids = set(cluster.pids())
+        self.assertLessEqual(set(processes.values()), pids)
+        for pid in pids:
+            try:
+                files = mapped_files(pid)
+            except PermissionError:  # it holds prompts
+                self.assertNotEqual(os.geteuid(), 0)
+                continue
+            self.assertIn(os.path.realpath(BINARY), files)
+            self.assertEqual([path for path in sorted(files) if "torch" in path], [])
+
     def test_a_shard_holds_weights_kv_and_little_more(self):
         numbers = random.Random(1)
         with Cluster("--timing-scale", "5", "--kv-memory", "1GiB", "--threads", "2", model=MODEL,
@@ -35,6 +51,8 @@ class NativeMemory(ProcessCase):
             self.assertIsNotNone(said, cluster.log())
             weights, blocks = int(said[1]), int(said[2])
             self.assertEqual(blocks, int(1024 // KV_BLOCK_MIB))
+            self.assertRegex(cluster.actor("shard")["describe"], r", numerics [0-9a-f]{8}$")
+            self.check_nothing_of_torch(cluster)
             idle = self.shard(cluster)
             print(f"    {weights} MiB of weights; before the first request {idle}", flush=True)
             # The file's pages and the packed weights side by side, for as long as packing takes.

@@ -79,6 +79,12 @@ def memory_mib(pid: int) -> dict[str, float]:
     return {name: round(float(value) / 1024, 1) for name, value in kib.items()}
 
 
+def mapped_files(pid: int) -> set[str]:
+    """Paths of the files that a process has in its address space."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {fields[5] for line in lines if len(fields := line.split(None, 5)) == 6 and fields[5].startswith("/")}
+
+
 def tcp_listeners(pids: list[int]) -> list[tuple[str, int]]:
     """(address, port) of every TCP socket of these processes that listens; addresses as /proc writes them."""
     inodes = set()

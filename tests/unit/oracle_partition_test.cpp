@@ -309,7 +309,9 @@ TEST_CASE("oracle: numerics ids are equal for equal seeds only") {
   OraclePartition a, b, c({.model_seed = 2});
   const PartitionPlan one{.ranks = {RankPlan{}}};
   const auto id = [&](OraclePartition& p) {
-    return p.load(OracleWeights(), oracle_spec(), one, 0, kOracleBudget)->numerics_id;
+    const auto loaded = p.load(OracleWeights(), oracle_spec(), one, 0, kOracleBudget);
+    CHECK(loaded->describe.ends_with(", numerics " + to_hex(loaded->numerics_id).substr(0, 8)));
+    return loaded->numerics_id;
   };
   const Digest first = id(a);
   CHECK(first == id(b));
