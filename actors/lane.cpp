@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "actors/served_model.h"
 #include "actors/state_dir.h"
 #include "config/check.h"
 #include "config/limits.h"
@@ -189,6 +190,9 @@ Result<LoadedModel> DeviceLane::load_now(const LoadJob& job) {
   } else {
     auto opened = open_model(order.source, WeightsIdMemory(weights_id_memory_path()));
     if (!opened) return std::unexpected(opened.error());
+    if (order.rank == 0)  // the one whose bundle routers are sent
+      if (auto ok = check_servable(opened->bundle, order.source); !ok)
+        return std::unexpected(ok.error());
     loaded.bundle = std::move(opened->bundle);
     weights = std::move(opened->weights);
   }

@@ -1,9 +1,9 @@
 #include "actors/served_model.h"
 
+#include <fmt/format.h>
+
 #include <memory>
 #include <utility>
-
-#include "model/model_bundle.h"
 
 namespace troupe {
 
@@ -28,6 +28,17 @@ Result<ServedModel> serve_bundle(const GroupEndpoint& endpoint, const Digest& bu
   model.bundle_id = bundle_id;
   model.numerics_id = endpoint.numerics_id;
   return model;
+}
+
+Result<void> check_servable(const ModelBundle& bundle, const std::string& source) {
+  const auto refused = [&](Error error) {
+    return fail(error.code, fmt::format("{}: {}", source, error.message));
+  };
+  if (auto made = Tokenizer::make(bundle.tokenizer); !made) return refused(made.error());
+  if (bundle.chat_template.empty()) return {};  // completions only
+  if (auto parsed = ChatTemplate::parse(bundle.chat_template); !parsed)
+    return refused(parsed.error());
+  return {};
 }
 
 }  // namespace troupe

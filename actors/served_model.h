@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 
 #include "cluster/messages.h"
 #include "config/result.h"
+#include "model/model_bundle.h"
 #include "net/bridge.h"
 
 namespace troupe {
@@ -13,5 +15,10 @@ namespace troupe {
 /// All but `created`. Refused with what is wrong with the bundle.
 Result<ServedModel> serve_bundle(const GroupEndpoint& endpoint, const Digest& bundle_id,
                                  std::span<const std::byte> bundle);
+
+/// Whether serve_bundle() would take what was read from the file or folder `source`: for who loads
+/// it, because a router that refuses a bundle can only ask for it again. Builds the tokenizer, so
+/// it costs what a router's start does. The error names `source`.
+Result<void> check_servable(const ModelBundle& bundle, const std::string& source);
 
 }  // namespace troupe

@@ -61,4 +61,19 @@ TEST_CASE("served model: a bundle of no use is refused with what is wrong with i
   CHECK(refused.error().message.starts_with("its chat template: "));
 }
 
+TEST_CASE("served model: who loads a model is told what a router would refuse, and of which file") {
+  const auto refused = [](const ModelBundle& bundle) {
+    const auto ok = check_servable(bundle, "/models/m");
+    return ok ? std::string() : ok.error().message;
+  };
+  CHECK(refused(oracle_bundle("")).empty());  // no template: completions only
+  CHECK(refused(oracle_bundle("{{ messages[0].content }}")).empty());
+  const std::string include = refused(oracle_bundle("{% include 'x' %}"));
+  CHECK(include.starts_with("/models/m: the chat template, line 1: "));
+  CHECK(include.find("'include' is not supported") != std::string::npos);
+  ModelBundle broken = oracle_bundle("");
+  broken.tokenizer.eos = TokenId(kOracleVocab);
+  CHECK(refused(broken).starts_with("/models/m: the eos id 4096 is outside the vocabulary"));
+}
+
 }  // namespace served_model_test

@@ -7,11 +7,12 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from cluster_under_test import Cluster
 from process_case import ProcessCase, run_tests
 from processes import poll, session_members
-from started import BINARY, MODEL, short_folder
+from started import BINARY, MODEL, TINY, short_folder
 
 REFUSED_S = 10
 CONFIG = """cluster: demo
@@ -83,6 +84,23 @@ class BadStart(ProcessCase):
         path = self.folder / "model"
         path.mkdir()
         self.check_says(self.serve(str(path)), str(path))
+
+    def altered_model(self, name: str, old: str, new: str) -> Path:
+        """A copy of a tiny checkpoint in whose file `name` a text is another one."""
+        path = self.folder / "model"
+        shutil.copytree(TINY / "qwen3", path)
+        text = (path / name).read_text()
+        self.assertEqual(text.count(old), 1)
+        (path / name).write_text(text.replace(old, new))
+        return path
+
+    def test_a_chat_template_that_is_not_supported(self):
+        path = self.altered_model("chat_template.jinja", "{% for", '{% include "x" %}{% for')
+        self.check_says(self.serve(str(path)), str(path), "chat template, line 1", "include", "not supported")
+
+    def test_a_tokenizer_that_does_not_compile(self):
+        path = self.altered_model("tokenizer.json", "(?i:'s", "((?i:'s")
+        self.check_says(self.serve(str(path)), str(path), "split pattern", "not understood")
 
     # -- ports and the state directory
 

@@ -49,10 +49,13 @@ class RealModel(ProcessCase):
                 self.assertTrue(text.startswith(self.sure_text(golden)), text)
 
     def interrupted(self, how: int, which: int) -> None:
-        """Each test takes a prompt of its own: the answer must not come from the response cache."""
+        """Each test takes a prompt of its own: the answer must not come from the response cache. At temperature 0 top_p
+        changes no answer, but its key there."""
         raw = [p for p in GREEDY["prompts"] if p["kind"] == "raw"]
         golden = sorted(raw, key=lambda p: -p["first_near_tie"])[which]
         self.cluster.wait_ready()
+        undisturbed = self.cluster.complete(golden["prompt"], LONG, temperature=0, ignore_eos=True, top_p=0.9)
+        self.assertEqual(undisturbed.json()["usage"]["completion_tokens"], LONG)
         with self.cluster.stream(golden["prompt"], LONG, temperature=0, ignore_eos=True) as stream:
             stream.read_tokens(6)
             before = self.cluster.kill("shard", how)
@@ -61,6 +64,7 @@ class RealModel(ProcessCase):
             self.assertEqual(stream.events[-1].data, "[DONE]")
             last = [e.json() for e in stream.events if e.data != "[DONE]"][-1]
             self.assertEqual(last["timings"]["attempts"], 2, "it ended before the shard was gone")
+            self.assertEqual(stream.text(), undisturbed.text())
             self.assertTrue(stream.text().startswith(self.sure_text(golden)), stream.text())
             gap = max(b.at - a.at for a, b in zip(stream.events, stream.events[1:]))
             found_s = BEATS_DEAD_S if how == signal.SIGSTOP else 0

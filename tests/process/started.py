@@ -18,6 +18,7 @@ from processes import Identity, descendants, poll
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("TROUPE_BINARY") or str(ROOT / "build" / "release" / "troupe")
 MODEL = str(Path(os.environ.get("TROUPE_DEPS") or ROOT / ".deps") / "models" / "smollm2.gguf")
+TINY = ROOT / "tests" / "golden" / "tiny"  # checkpoints of a few hundred kilobytes
 READY_S = 60
 GONE_S = 5  # five times what is promised of a killed node's children
 PR_SET_PDEATHSIG = 1
