@@ -44,8 +44,7 @@ struct Capabilities {
   Digest kv_layout_id{};
   int32_t max_rows = 0, max_slots = 0, block_positions = kBlockPositions;
   bool paged = true, pooled = false, deterministic = false;
-  std::string describe;  ///< one line for people: backend, ISA, threads, KV size, and why;
-                         ///< numerics_text at its end
+  std::string describe;  ///< one line for people: backend, ISA, threads, KV size, numerics_text
 };
 
 /// One KV block of one (layer, kv head), in a layout that any TP/PP split can read.
