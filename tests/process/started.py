@@ -46,7 +46,8 @@ def free_ports(count: int) -> list[int]:
 
 def troupe(*arguments: str) -> subprocess.CompletedProcess:
     """Runs a command to its end."""
-    return subprocess.run([BINARY, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    return subprocess.run([BINARY, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          errors="replace", timeout=60)
 
 
 def start(command: list[str], log, stdout=subprocess.PIPE) -> subprocess.Popen:
