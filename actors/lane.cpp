@@ -221,6 +221,7 @@ Result<LoadedModel> DeviceLane::load_now(const LoadJob& job) {
       partition_->load(*weights, loaded.bundle.spec, *partitions, order.rank, loaded.plan.budget);
   if (!capabilities) return std::unexpected(capabilities.error());
   loaded.capabilities = std::move(*capabilities);
+  loaded.capabilities.describe += "; " + loaded.plan.why;
   return loaded;
 }
 

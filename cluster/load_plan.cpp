@@ -65,6 +65,16 @@ Result<void> check_ranks(const LoadOrder& order, const std::string& backend) {
   return {};
 }
 
+/// `told`: the order says how much KV; else it is as much as `most` bytes allow, if free memory
+/// does.
+std::string reasons(const LoadOrder& order, const LoadPlan& plan, bool told, int64_t most) {
+  const char* kv = told                    ? "as asked"
+                   : plan.kv_bytes == most ? "the default's most"
+                                           : "a quarter of the memory that is free";
+  return fmt::format("threads: {}; KV: {}", order.threads > 0 ? "as asked" : "one for each core",
+                     kv);
+}
+
 /// Sets what follows from the number of KV blocks.
 Result<LoadPlan> with_context(const LoadOrder& order, const ModelSpec& spec, LoadPlan plan) {
   const int64_t positions = int64_t{plan.budget.kv_blocks - 1} * kBlockPositions;
@@ -114,6 +124,8 @@ Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
             "model {}: ctx {} is longer than the model's context of {}; ask for at most that",
             order.model, order.context, spec.context),
         "ctx");
+  const bool told = order.kv_blocks > 0 || order.kv_memory > 0;
+  int64_t most = d.kv_memory;
   if (oracle) {
     plan.budget.kv_blocks = order.kv_blocks > 0 ? order.kv_blocks : kOracleBlocks;
   } else {
@@ -125,7 +137,6 @@ Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
                               machine.memory_available / kMiB),
                   "source");
     const int64_t room = machine.memory_available - host.weights;
-    const bool told = order.kv_blocks > 0 || order.kv_memory > 0;
     const int64_t asked = order.kv_blocks > 0 ? order.kv_blocks : order.kv_memory / own.kv_block;
     if (asked > room / host.kv_block)
       return fail(ErrorCode::too_large,
@@ -135,6 +146,7 @@ Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
                   "kv_memory");
     const int64_t blocks =
         told ? asked : std::min(d.kv_memory / own.kv_block, room / 4 / host.kv_block);
+    most = d.kv_memory / own.kv_block * own.kv_block;
     plan.budget.kv_blocks = static_cast<int32_t>(std::clamp<int64_t>(blocks, 0, 1 << 24));
   }
   // Two blocks are the least: the canary's and one to serve from.
@@ -145,6 +157,7 @@ Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
                             order.model, plan.budget.kv_blocks),
                 "kv_memory");
   plan.kv_bytes = plan.budget.kv_blocks * own.kv_block;
+  plan.why = reasons(order, plan, told, most);
   return with_context(order, spec, std::move(plan));
 }
 

@@ -131,6 +131,17 @@ TEST_CASE(
         "kv_memory or less ctx");
 }
 
+TEST_CASE("load plan: it says what chose threads and KV memory") {
+  LoadOrder o = order();
+  CHECK(plan(o, "native", 64 * kMiB).why ==
+        "threads: one for each core; KV: a quarter of the memory that is free");
+  CHECK(plan(o, "native", 16 * kGiB).why == "threads: one for each core; KV: the default's most");
+  CHECK(plan(o, "oracle").why == "threads: one for each core; KV: the default's most");
+  o.threads = 2;
+  o.kv_memory = kMiB;
+  CHECK(plan(o, "native").why == "threads: as asked; KV: as asked");
+}
+
 TEST_CASE("load plan: a context beyond the model's is refused") {
   LoadOrder o = order();
   o.context = 2048;
