@@ -67,11 +67,14 @@ Result<void> check_ranks(const LoadOrder& order, const std::string& backend) {
 
 /// `told`: the order says how much KV; else it is as much as `most` bytes allow, if free memory
 /// does.
-std::string reasons(const LoadOrder& order, const LoadPlan& plan, bool told, int64_t most) {
+std::string reasons(const LoadPlan& plan, int32_t cores, bool told, int64_t most) {
   const char* kv = told                    ? "as asked"
                    : plan.kv_bytes == most ? "the default's most"
                                            : "a quarter of the memory that is free";
-  return fmt::format("threads: {}; KV: {}", order.threads > 0 ? "as asked" : "one for each core",
+  const int32_t threads = plan.budget.threads;
+  return fmt::format("threads: {}; KV: {}",
+                     threads == cores ? std::string("one for each core")
+                                      : fmt::format("{} on {} cores", threads, cores),
                      kv);
 }
 
@@ -157,7 +160,7 @@ Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
                             order.model, plan.budget.kv_blocks),
                 "kv_memory");
   plan.kv_bytes = plan.budget.kv_blocks * own.kv_block;
-  plan.why = reasons(order, plan, told, most);
+  plan.why = reasons(plan, machine.cores, told, most);
   return with_context(order, spec, std::move(plan));
 }
 

@@ -25,7 +25,7 @@ struct LoadPlan {
   int32_t prefill_chunk = 0;
   Duration canary{};
   int64_t kv_bytes = 0;
-  std::string why;  ///< for people: what chose the number of threads and the KV memory
+  std::string why;  ///< for people: threads beside cores, and what chose the KV memory
 };
 
 /// "auto" becomes the best backend of this build for a CPU.

@@ -139,7 +139,7 @@ TEST_CASE("load plan: it says what chose threads and KV memory") {
   CHECK(plan(o, "oracle").why == "threads: one for each core; KV: the default's most");
   o.threads = 2;
   o.kv_memory = kMiB;
-  CHECK(plan(o, "native").why == "threads: as asked; KV: as asked");
+  CHECK(plan(o, "native").why == "threads: 2 on 8 cores; KV: as asked");
 }
 
 TEST_CASE("load plan: a context beyond the model's is refused") {
