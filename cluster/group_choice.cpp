@@ -23,7 +23,8 @@ std::optional<GroupId> choose_group(std::span<const GroupCandidate> candidates,
                                     int64_t prompt_tokens) {
   const GroupCandidate* best = nullptr;
   const auto rank = [&](const GroupCandidate& candidate) {
-    return std::tuple(candidate.inexact, candidate.avoid, cost_of(candidate, prompt_tokens), candidate.group);
+    return std::tuple(candidate.inexact, candidate.avoid, cost_of(candidate, prompt_tokens),
+                      candidate.group);
   };
   for (const GroupCandidate& candidate : candidates)
     if (!best || rank(candidate) < rank(*best)) best = &candidate;

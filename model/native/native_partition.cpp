@@ -128,18 +128,18 @@ Result<Capabilities> NativePartition::load(const WeightSource& weights, const Mo
   c.max_rows = budget.max_rows;
   c.max_slots = budget.max_slots;
   c.deterministic = true;
-  c.describe = "native " + std::string(name_of(*isa)) +
-               (budget.isa.empty() ? " (best of this processor), " : " (as asked), ") +
-               (group.alone() ? std::string()
-                              : "rank " + std::to_string(rank) + " of " +
-                                    std::to_string(plan.tensor_parallel) + " x " +
-                                    std::to_string(plan.pipeline_parallel) + ", ") +
-               std::to_string(pool_->threads()) + " threads, " +
-               std::to_string(decoder_->weights().memory.size() >> 20) + " MiB of weights, " +
-               std::to_string(budget.kv_blocks) + " KV blocks of " +
-               (kv == KvFormat::f16 ? "float16" : "int8") + " (" +
-               std::to_string(decoder_->kv().bytes() >> 20) + " MiB), " +
-               numerics_text(c.numerics_id);
+  c.describe =
+      "native " + std::string(name_of(*isa)) +
+      (budget.isa.empty() ? " (best of this processor), " : " (as asked), ") +
+      (group.alone()
+           ? std::string()
+           : "rank " + std::to_string(rank) + " of " + std::to_string(plan.tensor_parallel) +
+                 " x " + std::to_string(plan.pipeline_parallel) + ", ") +
+      std::to_string(pool_->threads()) + " threads, " +
+      std::to_string(decoder_->weights().memory.size() >> 20) + " MiB of weights, " +
+      std::to_string(budget.kv_blocks) + " KV blocks of " +
+      (kv == KvFormat::f16 ? "float16" : "int8") + " (" +
+      std::to_string(decoder_->kv().bytes() >> 20) + " MiB), " + numerics_text(c.numerics_id);
   return c;
 }
 

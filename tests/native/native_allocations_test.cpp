@@ -46,8 +46,11 @@ TEST_CASE("native: a warm decode step of a tiny random model allocates nothing")
     for (KvType kv : {KvType::f16, KvType::int8}) {
       CAPTURE(static_cast<int>(kv));
       // The rotation table has 256 positions from the start.
-      Budget budget{.threads = 1, .kv_blocks = kSlots * kBlocks, .max_rows = kSlots * kPrompt,
-                    .max_slots = kSlots, .context = kBlocks * kBlockPositions};
+      Budget budget{.threads = 1,
+                    .kv_blocks = kSlots * kBlocks,
+                    .max_rows = kSlots * kPrompt,
+                    .max_slots = kSlots,
+                    .context = kBlocks * kBlockPositions};
       budget.kv_type = kv;
       BackendModel model(made_of(v, 3), "native", budget);
       const std::vector<StepPlan> plans = plans_of(model.driver, v.spec.vocab);

@@ -50,8 +50,7 @@ void for_all_ways(const Check& check) {
   for (DType format : {DType::q8_0, DType::f32})
     for (int isa = 0; isa <= static_cast<int>(native::best_isa()); ++isa)
       for (KvType kv : {KvType::f16, KvType::int8}) {
-        Budget budget{
-            .threads = 1, .kv_blocks = 4, .max_rows = 32, .max_slots = 1, .context = 64};
+        Budget budget{.threads = 1, .kv_blocks = 4, .max_rows = 32, .max_slots = 1, .context = 64};
         budget.isa = native::name_of(static_cast<native::Isa>(isa));
         budget.kv_type = kv;
         CAPTURE(static_cast<int>(format));
