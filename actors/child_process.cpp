@@ -9,7 +9,6 @@
 #include <mutex>
 #include <thread>
 
-#include "actors/clock.h"
 #include "actors/lifeline.h"
 #include "actors/link_actor.h"
 #include "actors/log.h"
@@ -18,6 +17,7 @@
 #include "actors/shard_actor.h"
 #include "actors/system.h"
 #include "actors/unix_basp.h"
+#include "net/clock.h"
 
 namespace troupe {
 

@@ -10,8 +10,8 @@
 #include <cstring>
 #include <utility>
 
-#include "actors/clock.h"
 #include "config/limits.h"
+#include "net/clock.h"
 
 namespace troupe {
 

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "actors/clock.h"
 #include "actors/log.h"
 #include "actors/node_link.h"
+#include "net/clock.h"
 
 namespace troupe {
 

@@ -13,10 +13,10 @@
 #include <cstring>
 
 #include "actors/become_image.h"
-#include "actors/clock.h"
 #include "actors/exit_status.h"
 #include "config/check.h"
 #include "config/limits.h"
+#include "net/clock.h"
 
 namespace troupe {
 

@@ -8,7 +8,6 @@
 #include <memory>
 #include <set>
 
-#include "actors/clock.h"
 #include "actors/log.h"
 #include "actors/spawner.h"
 #include "app/commands.h"
@@ -17,6 +16,7 @@
 #include "cluster/supervision.h"
 #include "config/cluster_config.h"
 #include "net/certs_folder.h"
+#include "net/clock.h"
 
 namespace troupe {
 

@@ -20,7 +20,7 @@ namespace troupe {
 void to_bytes(const StepPlan& plan, std::vector<std::byte>& bytes);
 void to_bytes(const StepOutput& output, std::vector<std::byte>& bytes);
 
-/// At least what any answer to `plan` has as bytes, whatever its slots want.
+/// The most bytes that an answer to `plan` can have, whatever its slots want.
 size_t answer_bytes_max(const StepPlan& plan);
 
 /// data_loss unless `bytes` are exactly one plan (output) of this format: then `into`, whose

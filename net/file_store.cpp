@@ -17,8 +17,8 @@
 #include <thread>
 
 #include "config/check.h"
+#include "net/clock.h"
 #include "net/file_receiver.h"
-#include "net/steady_time.h"
 #include "net/unix_socket.h"
 
 namespace troupe {
@@ -67,7 +67,7 @@ class FileLoop final : public FileStore {
     wake();
     thread_.join();
     ended_ = true;
-    take_wanted(steady_time());
+    take_wanted(steady_now());
     if (!config_.ways.socket.empty()) ::unlink(config_.ways.socket.c_str());
   }
 
@@ -133,7 +133,7 @@ class FileLoop final : public FileStore {
 
 void FileLoop::run() {
   while (!stopping_.load()) {
-    Time now = steady_time();
+    Time now = steady_now();
     std::vector<pollfd> waits = {{wake_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
     for (const Kept& kept : kept_)
       waits.push_back({kept.receiver ? kept.receiver->socket() : -1, POLLIN, 0});
@@ -141,7 +141,7 @@ void FileLoop::run() {
     sender_.await(waits, now);
     const int polled = ::poll(waits.data(), waits.size(), timeout(now));
     TROUPE_CHECK(polled >= 0 || errno == EINTR, errno);
-    now = steady_time();
+    now = steady_now();
     if (waits[0].revents) {
       uint64_t count = 0;
       (void)!::read(wake_.get(), &count, sizeof count);

@@ -22,10 +22,10 @@
 
 #include "config/check.h"
 #include "net/certs.h"
+#include "net/clock.h"
 #include "net/link_address.h"
 #include "net/link_connection.h"
 #include "net/listener.h"
-#include "net/steady_time.h"
 #include "net/unix_socket.h"
 #include "net/worker.h"
 
@@ -198,8 +198,8 @@ void LinkLoop::listen(int operation) {
 void LinkLoop::run() {
   std::array<epoll_event, 128> events;
   while (!stopping_.load()) {
-    const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()),
-                                   timeout(steady_time()));
+    const int count =
+        ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout(steady_now()));
     TROUPE_CHECK(count >= 0 || errno == EINTR, errno);
     for (int i = 0; i < count; ++i) {
       const uint64_t id = events[i].data.u64 >> kKindBits;
@@ -235,7 +235,7 @@ void LinkLoop::run() {
         serve(id);
       }
     }
-    fire_deadlines(steady_time());
+    fire_deadlines(steady_now());
     const std::lock_guard lock(mutex_);
     stats_.unauthenticated = unauthenticated_.size();
     published_ = stats_;
@@ -276,7 +276,7 @@ void LinkLoop::handle_wake() {
 /// Out of descriptors or memory: a listener that stays readable would spin.
 void LinkLoop::pause_accepting() {
   if (accept_again_) return;
-  accept_again_ = steady_time() + kLinkAcceptPause;
+  accept_again_ = steady_now() + kLinkAcceptPause;
   watch(EPOLL_CTL_MOD, config_.listener, 0, tag(Source::listener, 0));
   for (size_t i = 0; i < doors_.size(); ++i)
     watch(EPOLL_CTL_MOD, doors_[i], 0, tag(Source::door, i));
@@ -329,7 +329,7 @@ uint64_t LinkLoop::add(std::unique_ptr<LinkConnection> connection, Duration with
   const uint64_t id = next_id_++;
   connections_.emplace(id, std::move(connection));
   watched_.emplace(id, Watched());
-  set_deadline(id, steady_time() + within);
+  set_deadline(id, steady_now() + within);
   return id;
 }
 
@@ -381,7 +381,7 @@ void LinkLoop::serve(uint64_t id) {
     known.local = connection.local();
     watch(EPOLL_CTL_ADD, known.local, kEdges, tag(Source::local, id));
   }
-  if (connection.lingers() && !known.deadline) set_deadline(id, steady_time() + kLinkLinger);
+  if (connection.lingers() && !known.deadline) set_deadline(id, steady_now() + kLinkLinger);
   if (next == LinkConnection::Next::more && !known.ready) {
     known.ready = true;
     ready_.push_back(id);

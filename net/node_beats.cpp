@@ -14,8 +14,8 @@
 #include <thread>
 
 #include "config/check.h"
+#include "net/clock.h"
 #include "net/file_descriptor.h"
-#include "net/steady_time.h"
 #include "net/unix_socket.h"
 
 namespace troupe {
@@ -95,9 +95,9 @@ class BeatLoop final : public NodeBeats {
 };
 
 void BeatLoop::run() {
-  Time next_beat = steady_time();
+  Time next_beat = steady_now();
   for (;;) {
-    Time now = steady_time();
+    Time now = steady_now();
     dial(now);
     if (now >= next_beat) {
       for (const Door& door : doors_)
@@ -117,7 +117,7 @@ void BeatLoop::run() {
     const int polled = ::poll(waits.data(), waits.size(), timeout(now, next_beat));
     TROUPE_CHECK(polled >= 0 || errno == EINTR, errno);
     if (waits[0].revents) return;
-    now = steady_time();
+    now = steady_now();
     for (size_t i = 0; i < doors_.size(); ++i) {
       Door& door = doors_[i];
       if (!door.connection) continue;

@@ -12,9 +12,9 @@
 #include <set>
 #include <vector>
 
-#include "actors/clock.h"
 #include "actors/lane.h"
 #include "model/oracle/oracle_reference.h"
+#include "net/clock.h"
 #include "net/shm_collective.h"
 #include "tests/support/message_of.h"
 
