@@ -12,20 +12,22 @@ from processes import Identity, poll
 from started import BINARY, READY_S, Family, read_line, short_folder, start
 
 
-def write_up_config(folder: Path, names: list[str], models: str, more: str = "") -> Path:
+def write_up_config(folder: Path, names: list[str], models: str, more: str = "",
+                    devices: dict[str, int] | None = None) -> Path:
     """Nodes on free ports of this host, each with a router on an address of its own."""
     routers = {name: f"127.0.0.{i}:0" for i, name in enumerate(names, 1)}
-    return write_config(folder, on_this_host(names), routers, models, more)
+    return write_config(folder, on_this_host(names), routers, models, more, devices)
 
 
 class Up:
     """Use as a context manager: entered once every node is ready."""
 
     def __init__(self, names: list[str], models: str = "", more: str = "",
-                 folder: Path | None = None):
+                 folder: Path | None = None, devices: dict[str, int] | None = None):
+        """`devices`: slots for ranks, of nodes that have more than one."""
         self.folder = folder or short_folder()
         self.names = names
-        self.config = write_up_config(self.folder, names, models or one_group_a_node(names), more)
+        self.config = write_up_config(self.folder, names, models or one_group_a_node(names), more, devices)
         make_certificates(self.folder, names)
         self.state = self.folder / "state"
         self.nodes = {name: NodeState(self.state / name) for name in names}

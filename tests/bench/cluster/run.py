@@ -1,29 +1,34 @@
 #!/usr/bin/env python3
 """The cluster's figures of this machine, as the table of docs/performance.md: ranks, collectives, link, nodes.
 
-    ninja -C build/release troupe stream_load collective_bench link_bench
-    python3 tests/bench/cluster/run.py                     # all; some six minutes on an idle machine
+    ninja -C build/release troupe stream_load collective_bench link_bench scaling
+    python3 tests/bench/cluster/run.py                     # all; some ten minutes on an idle machine
     python3 tests/bench/cluster/run.py ranks streams       # only these
     python3 tests/bench/cluster/run.py --json out.json
 
-Two network namespaces need root; without it that row is left out. TROUPE_BINARY chooses another executable.
+Network namespaces need root; without it their rows are left out. TROUPE_BINARY chooses another executable.
 """
 
 import argparse
 import json
 import os
+import random
 import re
 import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path += [str(ROOT / "tests" / "process"), str(ROOT / "tests" / "bench" / "peers")]
+sys.path += [str(ROOT / "tests" / "process"), str(ROOT / "tests" / "bench" / "peers"),
+             str(ROOT / "tests" / "bench" / "scaling")]
 
 import talk  # noqa: E402
+from node_state import metric_sum  # noqa: E402
+from predictions import cases_over_hosts, compare  # noqa: E402
 from processes import poll  # noqa: E402
 from run_ranks import Ranks  # noqa: E402
 from servers import Server  # noqa: E402
@@ -188,8 +193,89 @@ def hop() -> list[Row]:
             Row("a group behind the link: added between tokens", f"{apart:+.3f} ms p50", "nothing", apart <= 0.05)]
 
 
+# -- groups whose ranks are on hosts of their own
+
+
+ASKED = [{"prompt": "Four score and seven years ago", "max_tokens": 48, "logprobs": 3, "seed": 7, "temperature": t}
+         for t in (0, 0.9)]
+
+
+def hosts() -> list[Row]:
+    """In network namespaces: what they answer beside one process, and their rate beside its prediction."""
+    cases = cases_over_hosts()
+    if not cases:
+        return []
+    with Server(Ranks(MODEL, 2)) as one:
+        one.wait_ready()
+        right = [talk.ask(("127.0.0.1", one.port), "POST", "/v1/completions", ask | {"model": "peer"}).json()["choices"]
+                 for ask in ASKED]
+    rows = []
+    for kind, what, start, streams, table in cases:
+        with start() as server:
+            node = next(iter(server.cluster.nodes.values()))
+            same = [node.ask("POST", "/v1/completions", ask | {"model": "peer"}).json()["choices"] for ask in ASKED] == right
+            for n in streams:
+                row = compare(server, kind, what, n, table)
+                off = row["predicted"] / row["measured"] - 1
+                rows.append(Row(row["what"], f"{'equal' if same else 'OTHER'} answers, {row['measured']:,.0f} tok/s; "
+                                f"predicted {row['predicted']:,.0f} ({100 * off:+.0f} %)", "the answers of one process", same))
+    return rows
+
+
+# -- prefixes: do requests find the group that knows their beginning?
+
+
+SYSTEM_PROMPTS, SESSIONS, TURNS = 4, 64, 6
+SYSTEM_TOKENS, TURN_TOKENS, ANSWER_TOKENS = 256, 96, 16
+STAGGER_S, THINK_S = 0.037, 1.0  # between the first turns of two sessions; from an answer to the next turn, at most twice
+WORDS = range(300, 4000)  # of the oracle's vocabulary: no end token, no single bytes
+
+
+def converse(addresses: list[tuple[str, int]], session: int) -> int:
+    """One session of the load of ../scaling/workloads.h: each turn is all that was asked before and a little more, and goes
+    to the next router, as behind a load balancer that knows nothing. Prompt tokens that were looked up."""
+    draw = random.Random(session)
+    said = random.Random(f"system {session % SYSTEM_PROMPTS}").choices(WORDS, k=SYSTEM_TOKENS)
+    looked_up = 0
+    for turn in range(TURNS):
+        time.sleep(draw.uniform(0, 2 * THINK_S) if turn else session * STAGGER_S)
+        said += draw.choices(WORDS, k=TURN_TOKENS)
+        body = {"model": "oracle", "prompt": said, "max_tokens": ANSWER_TOKENS, "temperature": 1, "ignore_eos": True}
+        answer = talk.ask(addresses[(session + turn) % len(addresses)], "POST", "/v1/completions", body)
+        assert answer.status == 200, answer
+        looked_up += len(said) - 1
+    return looked_up
+
+
+def hit_rate(names: list[str], groups: int) -> float:
+    """Of prompt tokens looked up."""
+    models = f"{{name: oracle, backend: oracle, groups: {groups}, oracle_step: 2ms}}"
+    with Up(names, models, devices={n: groups // len(names) for n in names}) as up:
+        addresses = [node.address() for node in up.nodes.values()]
+        with ThreadPoolExecutor(SESSIONS) as pool:
+            looked_up = sum(pool.map(lambda session: converse(addresses, session), range(SESSIONS)))
+
+        def told() -> list[float]:
+            answer = talk.ask(addresses[0], "GET", "/metrics?compat=none")
+            return [metric_sum(answer, f"troupe_group_prefix_cache_{what}_tokens_total") for what in ("queries", "hits")]
+
+        poll("the groups told of every request", 15, lambda: told()[0] >= looked_up)
+        queries, hits = told()
+    return hits / queries
+
+
+def affinity() -> list[Row]:
+    one = hit_rate(["n1"], 1)
+    rows = []
+    for names in (["n1"], ["n1", "n2"]):
+        four = hit_rate(names, 4)
+        rows.append(Row(f"prefix hit rate, 4 groups on {len(names)} node{'s'[:len(names) - 1]}, as many routers",
+                        f"{four:.3f}, {four / one:.2f}x of one group's {one:.3f}", ">= 0.9x", four >= 0.9 * one))
+    return rows
+
+
 PARTS = {"collectives": collectives, "link": link, "formation": formation, "streams": streams, "hop": hop,
-         "ranks": ranks}
+         "affinity": affinity, "ranks": ranks, "hosts": hosts}
 
 
 def main() -> int:
