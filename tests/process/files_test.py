@@ -63,12 +63,12 @@ class Host:
 class Hosts:
     """n1 and n2 serve a group of the tiny model each, or one together, and have a router each. A context manager."""
 
-    def __init__(self, *with_model: str, layout: str = "groups: 2"):
+    def __init__(self, *with_model: str, layout: str = "groups: 2", digest: str = f", sha256: {DIGEST}"):
         self.top = short_folder()
         names = ["n1", "n2"]
         make_certificates(self.top, names)
         config = write_config(self.top, on_this_host(names), {"n1": "127.0.0.1:0", "n2": "127.0.0.2:0"},
-                              f"{{name: tiny, source: model.gguf, sha256: {DIGEST}, {layout}, threads: 1}}").read_text()
+                              f"{{name: tiny, source: model.gguf{digest}, {layout}, threads: 1}}").read_text()
         self.n1, self.n2 = (Host(self.top, name, config) for name in names)
         for host in (self.n1, self.n2):
             if host.name in with_model:
@@ -122,6 +122,26 @@ class Files(ProcessCase):
             n2.restart()
             poll("n2 serves by its copy", SOON_S, n2.group_ready)
             self.assertEqual(n2.answer(), text)
+
+    def test_a_router_serves_a_model_whose_file_is_elsewhere(self):
+        with Hosts("n1", layout="groups: 1", digest="") as hosts:
+            hosts.n1.start()
+            hosts.n2.start()
+            poll("n1 serves", SOON_S, hosts.n1.group_ready)
+            poll("so does the router of n2", SOON_S,
+                 lambda: talk.ask(hosts.n2.node.address(), "GET", "/readyz").status == 200)
+            self.assertEqual(hosts.n2.answer(), hosts.n1.answer())
+            # Tokenizer and template came with the model's registration.
+            for path, body in [("/v1/tokenize", {"model": "tiny", "prompt": "hello  world"}),
+                               ("/v1/chat/completions", {"model": "tiny", "temperature": 0, "max_tokens": 8, "ignore_eos": True,
+                                                         "messages": [{"role": "user", "content": "hello"}]})]:
+                here, there = (talk.ask(host.node.address(), "POST", path, body) for host in (hosts.n2, hosts.n1))
+                self.assertEqual((here.status, there.status), (200, 200), (here, there))
+                told = [{k: v for k, v in a.json().items() if k in ("tokens", "choices")} for a in (here, there)]
+                self.assertEqual(told[0], told[1])
+                self.assertTrue(told[0])
+            self.assertFalse(hosts.n2.model.exists() or hosts.n2.models.exists())
+            self.assertEqual([a["role"] for a in hosts.n2.node.actors().values() if a["role"] == "shard"], [])
 
     def test_a_part_is_gone_on_with_and_wrong_bytes_are_not(self):
         with Hosts("n1") as hosts:

@@ -50,6 +50,25 @@ class SeveralNodes(ProcessCase):
             poll("n1 shows that n2 has another config", 5 * FORMED_S,
                  lambda: nodes["n1"].nodes()["n2"].get("config_differs") and nodes.formed())
 
+    def test_a_node_of_another_cluster_is_refused_and_both_say_why(self):
+        with Nodes() as nodes:
+            nodes.start("n1")
+            nodes["n1"].endpoint()  # it has read its config
+            nodes.start_with("n2", lambda text: text.replace("cluster: demo", "cluster: other"))
+            why = "it belongs to cluster demo, this is other: give it this cluster's config"
+
+            def reasons() -> set[str]:
+                return {nodes[a].nodes()[b].get("reason") for a, b in (("n1", "n2"), ("n2", "n1"))}
+
+            # The one that is greeted refuses; n1 has the lower name, so it dials and greets.
+            wanted = {f"it was refused: {why}", f"it refused this node: {why}"}
+            poll("each says why the other is not in", 5 * FORMED_S, lambda: reasons() == wanted)
+            self.assertEqual(nodes["n1"].nodes()["n2"]["state"], "stopped")
+            self.assertEqual(nodes.complete("n1", "on its own", 8).text(), expected("on its own", 8)[0])
+            nodes["n2"].kill()
+            nodes.start("n2", "n3")
+            poll("with the right config it joins", 5 * FORMED_S, nodes.formed)
+
     def test_a_killed_node_leaves_and_its_streams_go_on_exactly(self):
         count = 300
         prompts = [long_prompt(f"stream {n} of four", count) for n in range(4)]

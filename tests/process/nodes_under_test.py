@@ -68,9 +68,13 @@ class Nodes:
     def start_config_drift(self, name: str) -> None:
         """Starts a node anew whose file is not that of the others."""
         self[name].kill()
+        self.start_with(name, lambda text: text + "limits: {drain: 7s}\n")
+
+    def start_with(self, name: str, change) -> None:
+        """Starts a node by a file that only it sees: change(text of the others' file)."""
         config = self.folder / "cluster.yaml"
         text = config.read_text()
-        config.write_text(text + "limits: {drain: 7s}\n")
+        config.write_text(change(text))
         self.start(name)
         self[name].endpoint()
         config.write_text(text)
