@@ -118,6 +118,8 @@ void BatcherActor::perform(BatcherEffect& effect) {
                {"why", fault->fault.error.message}});
     setup_.lane->abort();
     send(setup_.shard, local(std::move(fault->fault)));
+  } else if (auto* drained = std::get_if<batcher_out::Drained>(&effect)) {
+    send(setup_.shard, local(*drained));
   } else if (std::get_if<batcher_out::Drop>(&effect)) {
     drop(GroupDrop::stale);
   }

@@ -19,7 +19,7 @@ struct BatcherActorConfig {
   Incarnation incarnation;         ///< of this process
   BatcherConfig machine;
   std::shared_ptr<Lane> lane;
-  caf::actor shard;  ///< told of faults and, each second, how things stand
+  caf::actor shard;  ///< told of faults, of the end of a drain and, each second, how things stand
 };
 
 /// What the batcher tells the shard actor beside itself.

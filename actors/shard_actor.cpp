@@ -12,6 +12,7 @@ namespace {
 /// Time for a last message to leave before the process ends.
 constexpr auto kLastWords = std::chrono::milliseconds(100);
 using leave_atom = caf::atom_constant<caf::atom("leave")>;
+using drained_atom = caf::atom_constant<caf::atom("drained")>;
 }  // namespace
 
 ShardActor::ShardActor(caf::actor_config& config, ShardActorConfig setup)
@@ -45,6 +46,9 @@ caf::behavior ShardActor::make_behavior() {
         send_report();
         second_.arm();
       },
+      // The node ends this process then: the last tokens leave before.
+      [this](Local<batcher_out::Drained>&) { delayed_send(this, kLastWords, drained_atom::value); },
+      [this](drained_atom) { to_node(Drained{setup_.start.process}); },
       [this](leave_atom, int code) { setup_.exit(code); },
   };
 }
@@ -78,6 +82,8 @@ void ShardActor::on_bytes(const WireBytes& bytes) {
       log_event(LogLevel::warning, "told to end the generation");
       setup_.exit(70);
     }
+  } else if (std::holds_alternative<DrainOrder>(envelope->message)) {
+    if (batcher_) send(batcher_, local(BatcherInput(batcher_in::Drain{})));
   }
 }
 

@@ -170,6 +170,7 @@ void NodeSupervisor::publish(NodeEffects& out) {
 void NodeSupervisor::lost(Time now, const std::string& child, Incarnation incarnation,
                           const std::string& why, NodeEffects& out) {
   const ChildSpec* s = spec(child);
+  finishing_.erase(child);
   if (s->role == Role::shard)
     rank_event(now, s->group, group_in::RankLost{s->rank, incarnation, why}, out);
   else if (s->role == Role::router)
@@ -249,6 +250,9 @@ void NodeSupervisor::on_shard_message(Time now, const ChildSpec& child,
   } else if (auto* fault = std::get_if<StepFault>(&from.message);
              fault && fault->group == child.group) {
     rank_event(now, child.group, group_in::Fault{from.incarnation, *fault}, out);
+  } else if (auto* drained = std::get_if<Drained>(&from.message);
+             drained && drained->process == from.child && finishing_.contains(from.child)) {
+    finishing_.erase(from.child);
   } else {
     ++dropped_;
   }
@@ -267,67 +271,6 @@ void NodeSupervisor::on_router_message(Time now, const node_in::FromChild& from,
   } else {
     ++dropped_;
   }
-}
-
-void NodeSupervisor::drain(Time now, NodeEffects& out) {
-  if (draining_) {
-    drain_due_ = std::min(drain_due_, now);
-    return;
-  }
-  draining_ = true;
-  drain_due_ = now + config_.limits.drain;
-  report_wanted_ = true;
-  out.push_back(node_out::Event{"drain", config_.node,
-                                fmt::format("within {} s", to_seconds(config_.limits.drain))});
-  for (const auto& [name, process] : membership_.processes()) {
-    if (!supervision_.find(name)) continue;
-    if (process.role != Role::router) {
-      supervise(now, supervision_in::Retire{name}, out);
-    } else if (process.standing == Standing::member) {
-      supervise(now, supervision_in::Retire{name}, out);
-      out.push_back(node_out::ToChild{name, process.incarnation, DrainOrder{config_.limits.drain}});
-    } else {
-      supervise(now, supervision_in::Stop{name}, out);  // it serves nobody yet
-    }
-  }
-}
-
-void NodeSupervisor::advance_drain(Time now, NodeEffects& out) {
-  if (!draining_ || stopped_) return;
-  const bool late = now >= drain_due_;
-  if (late) stop_all(now, Role::router, out);
-  if ((late || all_gone(Role::router)) && !shards_ending_) {
-    shards_ending_ = true;
-    gone_by_ = now + kEndingMax;
-    stop_all(now, Role::shard, out);
-  }
-  // The link ends last: other nodes are still told that ranks of theirs end.
-  if (shards_ending_ && all_gone(Role::shard)) stop_all(now, Role::link, out);
-  for (const ChildSpec& child : config_.children) {
-    const Supervision::Child* c = supervision_.find(child.name);
-    // Without one of its ranks, or without the will to keep it, a group takes nobody in again.
-    if (child.role == Role::shard && (!c || c->state == ChildState::stopped))
-      rank_event(now, child.group, group_in::Drain{}, out);
-  }
-  const bool gone = all_gone(Role::router) && all_gone(Role::shard) && all_gone(Role::link);
-  if (!shards_ending_ || (!gone && now < gone_by_)) return;
-  if (!gone)
-    out.push_back(node_out::Event{"drain", config_.node, "some processes did not end in time"});
-  stopped_ = true;
-  out.push_back(node_out::Stopped{});
-}
-
-bool NodeSupervisor::all_gone(Role role) const {
-  return std::ranges::all_of(config_.children, [&](const ChildSpec& child) {
-    const Supervision::Child* c = supervision_.find(child.name);
-    return child.role != role || !c || c->gone();
-  });
-}
-
-void NodeSupervisor::stop_all(Time now, Role role, NodeEffects& out) {
-  for (const ChildSpec& child : config_.children)
-    if (child.role == role && supervision_.find(child.name))
-      supervise(now, supervision_in::Stop{child.name}, out);
 }
 
 std::optional<Time> NodeSupervisor::deadline() const {

@@ -2,14 +2,15 @@
 // serves, what routers and other nodes are told, and how to end. Owns Supervision, Membership, one
 // ShardGroup a group it heads (with RemoteRanks if other nodes run some of its ranks), one
 // RankProxy a group it lends ranks to, the journal copies of its routers and NodePeers, whose
-// groups stand in the routing table beside its own. Drain: routers finish what runs within
-// limits.drain, then the shards end, then the link; nothing is spawned any more. Pure; owned by the
-// supervisor actor.
+// groups stand in the routing table beside its own. Drain: within limits.drain routers finish what
+// runs, then groups what other nodes' routers have there; then the shards end, then the link;
+// nothing is spawned any more. Pure; owned by the supervisor actor.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -279,6 +280,7 @@ class NodeSupervisor {
                NodeEffects& out);
   void drain(Time now, NodeEffects& out);
   void advance_drain(Time now, NodeEffects& out);
+  void drain_groups(Time now, NodeEffects& out);
   bool all_gone(Role role) const;
   void stop_all(Time now, Role role, NodeEffects& out);
   void supervise(Time now, const SupervisionInput& input, NodeEffects& out);
@@ -325,7 +327,8 @@ class NodeSupervisor {
   RoutingTable table_;
   bool table_dirty_ = false;  ///< something it is made from changed in this step
   uint64_t dropped_ = 0;
-  bool draining_ = false, shards_ending_ = false, stopped_ = false;
+  bool draining_ = false, groups_draining_ = false, shards_ending_ = false, stopped_ = false;
+  std::set<std::string> finishing_;  ///< heads that were told to drain and still have requests
   Time drain_due_{}, gone_by_{};
 };
 

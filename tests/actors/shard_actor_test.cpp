@@ -180,6 +180,15 @@ TEST_CASE("shard actor: a loaded model is published and reported under the order
     scene.send(AbortOrder{GroupId(2), Generation(5)});
     CHECK(scene.exits == std::vector<int>{70});
   }
+  SUBCASE("the end of a drain is told once the last tokens had time to leave") {
+    caf::anon_send(scene.shard, local(batcher_out::Drained{}));
+    scene.stage.drain();
+    CHECK(scene.node->all<Drained>().empty());
+    scene.stage.advance(100ms);
+    REQUIRE(scene.node->all<Drained>().size() == 1);
+    CHECK(scene.node->all<Drained>()[0].process == "n1/shard/oracle.0.0");
+    CHECK(scene.exits.empty());
+  }
   SUBCASE("a report with both actors goes to the node each second") {
     scene.stage.advance(2500ms);
     auto process = scene.node->all<ProcessReport>();

@@ -14,6 +14,7 @@ from processes import poll, report, within
 VISIBLE_S = 2  # how every node fares, on every node
 DEAD_S = 1.5
 LINKED_S = 1
+DRAINED_S = 30
 
 
 class SeveralNodes(ProcessCase):
@@ -107,6 +108,21 @@ class SeveralNodes(ProcessCase):
             self.assertEqual(nodes.complete("n3", "and again", 8).text(), expected("and again", 8)[0])
             after = nodes["n3"].actors()
             self.assertEqual({k: v["pid"] for k, v in before.items()}, {k: v["pid"] for k, v in after.items()})
+
+    def test_a_drained_node_finishes_what_other_routers_have_there(self):
+        count = 300
+        prompt = long_prompt("the last stream", count)
+        with Nodes() as nodes:
+            nodes.start("n2", "n3")
+            poll("the router of n3 serves by the group of n2", 5 * FORMED_S, lambda: nodes.ready_groups("n3") == 1)
+            with nodes.stream("n3", prompt, count) as stream:
+                stream.read_tokens(5)
+                nodes["n2"].process.send_signal(signal.SIGTERM)
+                poll("n3 hears of the drain", 5 * VISIBLE_S, lambda: nodes.ready_groups("n3") == 0)
+                self.check_stream(stream.read_all(), prompt, count)
+                last = [e.json() for e in stream.events if e.data != "[DONE]"][-1]
+            self.assertEqual(last["timings"]["attempts"], 1)
+            self.assertEqual(nodes["n2"].process.wait(DRAINED_S), 0)
 
     def test_a_killed_link_process_restarts_nothing_else(self):
         count = 400

@@ -20,6 +20,8 @@ void ShardHost::from_node(const Message& message) {
   } else if (std::holds_alternative<AbortOrder>(message)) {
     // It cannot give up a step in place: its process ends and its parent starts a new one.
     parent->end(name, incarnation, world.between(1ms, 20ms));
+  } else if (std::holds_alternative<DrainOrder>(message)) {
+    if (batcher) input(batcher_in::Drain{});
   }
 }
 
@@ -127,6 +129,8 @@ void ShardHost::perform_one(const BatcherEffect& effect) {
   } else if (const auto* fault = std::get_if<batcher_out::Fault>(&effect)) {
     world.trace(name, "fault: {}", fault->fault.error.message);
     tell_node(fault->fault);
+  } else if (std::holds_alternative<batcher_out::Drained>(effect)) {
+    tell_node(Drained{name});
   }
 }
 

@@ -87,6 +87,8 @@ TEST_CASE("node supervisor: in a drain the link ends last") {
   CHECK(rig.all<node_out::End>().empty());
   rig.from(kRouter, Drained{kRouter});
   rig.exit(kRouter, "exit status 0");
+  rig.from(kSolo, Drained{kSolo});
+  rig.from(NodeRig::kFirst, Drained{NodeRig::kFirst});
   CHECK(rig.all<node_out::End>().size() == 3);
   for (const std::string& child : {kSolo, NodeRig::kFirst, NodeRig::kSecond}) {
     for (const auto& end : rig.all<node_out::End>()) CHECK(end.child != kLink);

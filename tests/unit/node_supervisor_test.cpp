@@ -333,7 +333,7 @@ TEST_CASE("node supervisor: an operator's restart comes back at once") {
   CHECK(rig.effects.empty());
 }
 
-TEST_CASE("node supervisor: a drain ends routers first, shards after them, then the node") {
+TEST_CASE("node supervisor: a drain ends routers first, then groups, their ranks, and the node") {
   NodeRig rig;
   rig.start_all();
   rig.step(node_in::Drain{});
@@ -350,9 +350,23 @@ TEST_CASE("node supervisor: a drain ends routers first, shards after them, then 
   rig.from(kRouter, Drained{kRouter});
   REQUIRE(rig.all<node_out::End>().size() == 1);
   CHECK(rig.all<node_out::End>()[0].child == kRouter);
+  rig.wait(10s);
   rig.exit(kRouter, "exit status 0");
-  CHECK(rig.all<node_out::End>().size() == 3);
+  // Routers of other nodes may still have requests there.
+  CHECK(rig.all<node_out::End>().empty());
   CHECK(rig.group(0).state == GroupState::draining);
+  CHECK(rig.group(1).state == GroupState::draining);
+  for (const std::string& head : {kSolo, kFirst}) {
+    REQUIRE(rig.sent<DrainOrder>(head).size() == 1);
+    CHECK(rig.sent<DrainOrder>(head)[0].within == 20s);
+  }
+  CHECK(rig.sent<DrainOrder>(kSecond).empty());
+  rig.from(kSolo, Drained{kSolo});
+  CHECK(rig.all<node_out::End>().empty());
+  rig.from(kSolo, Drained{kFirst});  // nobody speaks for another
+  CHECK(rig.all<node_out::End>().empty());
+  rig.from(kFirst, Drained{kFirst});
+  CHECK(rig.all<node_out::End>().size() == 3);
   rig.exit(kSolo, "exit status 0");
   rig.exit(kFirst, "exit status 0");
   CHECK(rig.all<node_out::Stopped>().empty());
@@ -362,6 +376,31 @@ TEST_CASE("node supervisor: a drain ends routers first, shards after them, then 
   rig.wait(1000s);
   CHECK(rig.effects.empty());
   CHECK(!rig.machine.deadline());
+}
+
+TEST_CASE("node supervisor: groups that do not finish end when the drain is due, or die before") {
+  NodeRig rig;
+  rig.start_all();
+  rig.step(node_in::Drain{});
+  rig.from(kRouter, Drained{kRouter});
+  rig.exit(kRouter, "exit status 0");
+  REQUIRE(rig.sent<DrainOrder>(kSolo).size() == 1);
+  SUBCASE("due") {
+    rig.wait(30s - 1ns);
+    CHECK(rig.all<node_out::End>().empty());
+    rig.wait(1ns);
+    CHECK(rig.all<node_out::End>().size() == 3);
+  }
+  SUBCASE("a head that dies is not waited for") {
+    rig.from(kFirst, Drained{kFirst});
+    CHECK(rig.all<node_out::End>().empty());
+    rig.exit(kSolo);
+    CHECK(rig.all<node_out::End>().size() == 2);
+  }
+  SUBCASE("a second drain") {
+    rig.step(node_in::Drain{});
+    CHECK(rig.all<node_out::End>().size() == 3);
+  }
 }
 
 TEST_CASE("node supervisor: a router that never answers Drained is ended when the drain is due") {
@@ -420,6 +459,8 @@ TEST_CASE("node supervisor: after a drain has begun nothing is spawned") {
     CHECK(rig.effects.empty());
     rig.exit(kRouter);  // its death ends what it had to finish
     CHECK(rig.all<node_out::Spawn>().empty());
+    CHECK(rig.sent<DrainOrder>(kSolo).empty());
+    rig.from(kFirst, Drained{kFirst});
     CHECK(rig.all<node_out::End>().size() == 2);
     rig.exit(kFirst);
     rig.exit(kSecond);
