@@ -19,8 +19,8 @@
 
 #include "cache/breaker.h"
 #include "config/check.h"
-#include "config/cluster_config.h"
 #include "config/digest.h"
+#include "config/host_port.h"
 
 namespace troupe {
 namespace {

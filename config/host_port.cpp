@@ -1,10 +1,9 @@
-// Addresses as people write them.
+#include "config/host_port.h"
+
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <charconv>
-
-#include "config/cluster_config.h"
 
 namespace troupe {
 

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "config/cluster_config.h"
 #include "config/digest.h"
+#include "config/host_port.h"
 #include "net/admin_page.h"
 #include "net/api_keys.h"
 #include "net/http_server.h"
