@@ -31,6 +31,8 @@ struct RouterListen {
   std::string tls_certificate, tls_key;
   bool insecure_http = false;
   std::vector<std::string> trusted_proxies;
+  /// Names it goes by beside loopback names and where it listens; port 0: any.
+  std::vector<HostPort> allowed_hosts;
   bool operator==(const RouterListen&) const = default;
 };
 

@@ -12,6 +12,7 @@
 #include "net/api_keys.h"
 #include "net/bridge_bodies.h"
 #include "net/clock.h"
+#include "net/host_policy.h"
 #include "net/http_server.h"
 #include "net/metrics.h"
 #include "net/open_request.h"
@@ -172,14 +173,8 @@ class BridgeServer final : public Bridge, private HttpHandler {
       response.headers.push_back({"Allow", wanted == "GET" ? "GET, HEAD" : std::string(wanted)});
       return answer(exchange, std::move(response));
     }
-    if (!origin_allowed(exchange.request))
-      return answer(
-          exchange,
-          error_response(403,
-                         "Pages of other sites may not use this server: open the page from the IP "
-                         "address this server is reached at or from localhost, or let a proxy of "
-                         "yours take the Origin header away.",
-                         "origin_not_allowed"));
+    if (auto refusal = refuse_host(config_.hosts, exchange.request))
+      return answer(exchange, std::move(*refusal));
     if (exchange.route->needs_key && keys_ && !identify(exchange)) return;
     dispatch(std::move(exchange));
   }

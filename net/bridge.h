@@ -17,6 +17,7 @@
 #include "model/chat_template.h"
 #include "model/model_spec.h"
 #include "model/tokenizer.h"
+#include "net/host_policy.h"
 
 namespace troupe {
 
@@ -58,7 +59,8 @@ struct BridgeConfig {
       api_keys_file;  ///< lines name:role:sha256hex; empty: no keys asked; reload() re-reads
   std::vector<std::string> exempt_addresses = {"127.0.0.1",
                                                "::1"};  ///< from the per-address connection limit
-  Salt tenant_root{};                                   ///< keys tenant salts (from cluster.secret)
+  HostPolicy hosts;
+  Salt tenant_root{};  ///< keys tenant salts (from cluster.secret)
   Limits limits;
   /// Whole answers under the keys of net/answer_key.h, beside whatever else it holds; null: none.
   std::shared_ptr<ResponseCache> answers;

@@ -104,6 +104,33 @@ TEST_CASE("config: what the native backend takes is read, and a wrong word gets 
             .ends_with("expected kv_dtype: int8 only with backend: native or auto"));
 }
 
+TEST_CASE(
+    "config: the hosts a router goes by are read in one form, printed and part of the digest") {
+  auto with = [](const std::string& list) {
+    return replace(kGood, "8080\"", "8080\", allowed_hosts: " + list);
+  };
+  auto parsed = parse_cluster_config(
+      with(R"([Chat.Example., "chat.example:8443", 192.0.2.7, "::1", "[FD00::7]:80"])"), "c.yaml",
+      "/base");
+  REQUIRE_MESSAGE(parsed.has_value(), (parsed ? std::string() : parsed.error().message));
+  CHECK(parsed->routers.at(0).allowed_hosts == std::vector<HostPort>{{"chat.example", 0},
+                                                                     {"chat.example", 8443},
+                                                                     {"192.0.2.7", 0},
+                                                                     {"::1", 0},
+                                                                     {"fd00::7", 80}});
+  CHECK(*parse_cluster_config(print_cluster_config(*parsed), "p.yaml", "/") == *parsed);
+  CHECK(config_digest(*parsed) != config_digest(*parse_cluster_config(kGood, "c.yaml", "/base")));
+  for (const char* bad :
+       {"https://chat.example", "chat.example/v1", "'*'", "'*.example'", "chat example",
+        "'chat.example:'", "'chat.example:0'", "'chat.example:65536'", "':8080'",
+        "'[chat.example]'", "'[::1'", "'.'", "'.example'", "caf\u00e9.example"})
+    CHECK_MESSAGE(refusal(with(std::string("[localhost, ") + bad + "]")) ==
+                      "c.yaml:4: routers[0].allowed_hosts[1]: expected a host name or HOST:PORT as "
+                      "clients ask for it, as chat.example; no scheme, path or wildcard",
+                  bad);
+  CHECK(refusal(with("chat.example")) == "c.yaml:4: routers[0].allowed_hosts: expected a list");
+}
+
 TEST_CASE("config: the folder of certificates is read, printed and part of the digest") {
   const std::string with = std::string(kGood) + "security: {certs: pki, api_keys_file: keys.txt}\n";
   auto parsed = parse_cluster_config(with, "c.yaml", "/base");
