@@ -293,6 +293,7 @@ void RouterActor::push_state() {
   state.stats = machine_.stats();
   state.draining = draining_;
   state.dropped = dropped_;
+  if (setup_.cache.redis) state.redis = setup_.cache.redis->stats();
   for (const auto& [group, status] : statuses_) state.groups.push_back(status);
   const bool changed = std::exchange(serving_, state.readiness.ready) != state.readiness.ready;
   bridge_->set_state(std::move(state));

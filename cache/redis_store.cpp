@@ -404,6 +404,10 @@ std::optional<RedisStore::Value> RedisClient::open_value(const Command& command,
     why = &RedisStats::foreign;
     return std::nullopt;
   }
+  if (config_.readable && !config_.readable(value)) {
+    why = &RedisStats::unreadable;
+    return std::nullopt;
+  }
   why = &RedisStats::hits;
   return Value(value.begin(), value.end());
 }

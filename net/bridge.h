@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "cache/redis_store.h"
 #include "cache/response_cache.h"
 #include "cluster/router.h"
 #include "config/limits.h"
@@ -49,6 +51,7 @@ struct BridgeState {
   RouterStats stats;
   std::vector<std::pair<std::string, GroupStatus>> groups;  ///< model name, status
   std::map<std::string, uint64_t> dropped;                  ///< messages, by why
+  std::optional<RedisStats> redis;                          ///< none: this router has no such tier
 };
 
 struct BridgeConfig {
