@@ -9,7 +9,14 @@ Result<CacheActorConfig> make_cache(const ChildStart& start) {
   config.memory = std::make_shared<ResponseCache>(start.limits.response_cache_bytes);
   if (!start.redis.empty()) {
     const auto key = std::as_bytes(std::span(start.value_key));
-    auto store = RedisStore::start({start.redis, start.redis_insecure, {key.begin(), key.end()}});
+    RedisConfig redis;
+    redis.url = start.redis;
+    redis.insecure = start.redis_insecure;
+    redis.secret.assign(key.begin(), key.end());
+    redis.readable = [](std::span<const std::byte> value) {
+      return decode_cached_response(value).has_value();
+    };
+    auto store = RedisStore::start(std::move(redis));
     if (!store) return std::unexpected(store.error());
     config.redis = std::move(*store);
   }

@@ -150,6 +150,7 @@ int run_child(int lifeline) {
     setup.api_keys_file = start->api_keys_file;
     setup.exempt_addresses.insert(setup.exempt_addresses.end(), start->trusted_proxies.begin(),
                                   start->trusted_proxies.end());
+    setup.hosts = start->hosts;
     setup.tenant_root = start->tenant_root;
     setup.limits = start->limits;
     setup.answers = answers;

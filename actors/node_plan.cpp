@@ -119,6 +119,18 @@ void add_ranks(const NodeOptions& options, const StateDir& state, const ChildSta
   }
 }
 
+/// The names a router goes by: those it is told of, its own and its node's. Who lists names means
+/// no others; who listens to this machine alone means no names from outside.
+HostPolicy host_policy_of(const RouterListen& router, const NodeConfig& node) {
+  HostPolicy policy;
+  policy.hosts = router.allowed_hosts;
+  for (const std::string* own : {&router.http.host, &node.host})
+    if (const auto host = parse_host(*own)) policy.hosts.push_back(*host);
+  if (router.allowed_hosts.empty() && !is_loopback(router.http.host))
+    policy.asked = HostPolicy::HostOf::pages;
+  return policy;
+}
+
 Result<void> add_router(const NodeOptions& options, const ChildStart& base, const Digest& secret,
                         const RouterListen& router, NodePlan& plan) {
   const ClusterConfig& config = options.config;
@@ -133,6 +145,7 @@ Result<void> add_router(const NodeOptions& options, const ChildStart& base, cons
   start.tls_key = router.tls_key;
   start.api_keys_file = config.api_keys_file;
   start.trusted_proxies = router.trusted_proxies;
+  start.hosts = host_policy_of(router, *config.node(options.node));
   start.redis = config.redis;
   start.redis_insecure = config.redis_insecure;
   const Digest tenants = derive(secret, "tenant salts");

@@ -194,6 +194,7 @@ Result<void> run_node(NodeOptions options) {
     spawner.stop();
   };
   setup.stopped = [&] { spawner.stop(); };
+  setup.exit = &leave_node;
   supervisor = system.spawn<SupervisorActor>(std::move(setup));
   if (auto published = publish_unix(system, middleman, supervisor, state->node_socket());
       !published)

@@ -52,7 +52,9 @@ caf::behavior RouterActor::make_behavior() {
       ++cache_report_.restarts;
       cache_report_.last_error = home_system().render(down.reason);
       log_event(LogLevel::error, "the cache actor failed", {{"why", cache_report_.last_error}});
-      start_cache();
+      if (cache_budget_.died(now_of(this))) return start_cache();
+      log_event(LogLevel::error, "the cache actor keeps failing; the router ends");
+      setup_.exit(70);
       return;
     }
     for (auto& [group, peer] : peers_) {
@@ -102,14 +104,6 @@ caf::behavior RouterActor::make_behavior() {
 }
 
 void RouterActor::start_cache() {
-  const Time now = now_of(this);
-  while (!cache_deaths_.empty() && now - cache_deaths_.front() >= kRestartWindow)
-    cache_deaths_.pop_front();
-  if (static_cast<int>(cache_deaths_.size()) > kRestartBudget) {
-    setup_.exit(70);  // its budget is spent: a fresh process may fare better
-    return;
-  }
-  cache_deaths_.push_back(now);
   cache_ = home_system().spawn<CacheActor>(setup_.cache);
   monitor(cache_);
 }
@@ -293,6 +287,7 @@ void RouterActor::push_state() {
   state.stats = machine_.stats();
   state.draining = draining_;
   state.dropped = dropped_;
+  if (setup_.cache.redis) state.redis = setup_.cache.redis->stats();
   for (const auto& [group, status] : statuses_) state.groups.push_back(status);
   const bool changed = std::exchange(serving_, state.readiness.ready) != state.readiness.ready;
   bridge_->set_state(std::move(state));

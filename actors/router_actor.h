@@ -2,7 +2,6 @@
 // node and the groups' batchers on the other.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -12,6 +11,7 @@
 #include "actors/cache_actor.h"
 #include "actors/shell.h"
 #include "cluster/group_dialer.h"
+#include "cluster/restart_budget.h"
 #include "cluster/router.h"
 #include "net/bridge.h"
 #include "net/child_start.h"
@@ -73,7 +73,7 @@ class RouterActor : public caf::event_based_actor {
   Bridge* bridge_ = nullptr;
   caf::actor cache_;
   ActorReport cache_report_;
-  std::deque<Time> cache_deaths_;
+  RestartBudget cache_budget_;
   std::map<GroupId, Peer> peers_;
   std::map<GroupId, std::pair<std::string, GroupStatus>> statuses_;
   std::map<std::string, std::shared_ptr<const ServedModel>> models_;

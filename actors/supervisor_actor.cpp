@@ -29,7 +29,9 @@ caf::behavior SupervisorActor::make_behavior() {
       ++health_report_.restarts;
       health_report_.last_error = home_system().render(down.reason);
       log_event(LogLevel::error, "the health actor failed", {{"why", health_report_.last_error}});
-      start_health();
+      if (health_budget_.died(now_of(this))) return start_health();
+      log_event(LogLevel::error, "the health actor keeps failing; the node ends");
+      setup_.exit(70);
       return;
     }
     if (auto gone = peers_.lost(down.source)) return feed(*gone);
@@ -63,14 +65,6 @@ caf::behavior SupervisorActor::make_behavior() {
 }
 
 void SupervisorActor::start_health() {
-  const Time now = now_of(this);
-  while (!health_deaths_.empty() && now - health_deaths_.front() >= kRestartWindow)
-    health_deaths_.pop_front();
-  if (static_cast<int>(health_deaths_.size()) > kRestartBudget) {
-    log_event(LogLevel::error, "the health actor keeps failing; the node ends");
-    ::_exit(70);
-  }
-  health_deaths_.push_back(now);
   health_ = home_system().spawn<HealthActor>(caf::actor_cast<caf::actor>(this),
                                              setup_.machine.limits.timing_scale);
   monitor(health_);

@@ -2,7 +2,6 @@
 // above it.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -14,6 +13,7 @@
 #include "actors/shell.h"
 #include "actors/spawner.h"
 #include "cluster/node_supervisor.h"
+#include "cluster/restart_budget.h"
 #include "net/child_start.h"
 #include "net/shm_map.h"
 #include "net/status_json.h"
@@ -66,6 +66,7 @@ struct SupervisorActorConfig {
   std::function<void(const std::string& router)> serving;  ///< a router can answer
   std::function<void(const Error&)> load_failed;           ///< a group could not load its model
   std::function<void()> stopped;                           ///< drained: nothing runs any more
+  std::function<void(int code)> exit;                      ///< ends the process
 };
 
 class SupervisorActor : public caf::event_based_actor {
@@ -106,7 +107,7 @@ class SupervisorActor : public caf::event_based_actor {
   };
   std::map<std::string, Watched> watched_;  ///< for a health actor that starts anew
   ActorReport health_report_;
-  std::deque<Time> health_deaths_;
+  RestartBudget health_budget_;
   std::map<caf::actor_addr, Link> links_;
   PeerLinks peers_;
   std::map<GroupId, std::shared_ptr<ShmMap>> shared_;  ///< of the generations that run

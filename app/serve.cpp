@@ -27,6 +27,7 @@ struct ServeFlags {
           max_batch_tokens = 0;
   double timing_scale = 1;
   bool insecure_http = false;
+  std::vector<std::string> allowed_hosts;
 };
 
 /// The config file a user would have written, so that both ways share every check.
@@ -51,6 +52,9 @@ std::string config_text(const ServeFlags& f, uint16_t port) {
                   quoted(fmt::format("{}:{}", host, port)), f.insecure_http);
   if (!f.tls_cert.empty() || !f.tls_key.empty())
     out += fmt::format("    tls: {{cert: {}, key: {}}}\n", quoted(f.tls_cert), quoted(f.tls_key));
+  for (size_t i = 0; i < f.allowed_hosts.size(); ++i)
+    out +=
+        (i ? "" : "    allowed_hosts:\n") + fmt::format("      - {}\n", quoted(f.allowed_hosts[i]));
   out += fmt::format(
       "models:\n  - name: {}\n    backend: {}\n    groups: {}\n    tensor_parallel: {}\n"
       "    pipeline_parallel: {}\n",
@@ -161,6 +165,13 @@ void add_serve(CLI::App& app, Command& chosen) {
   c->add_option("--tls-key", flags->tls_key, "PEM key for HTTPS");
   c->add_flag("--insecure-http", flags->insecure_http,
               "Allow a bind beyond loopback without TLS and keys");
+  c->add_option("--allowed-host", flags->allowed_hosts,
+                "Name that clients and pages may know it by, as chat.example; may be repeated")
+      ->check([](const std::string& given) {
+        return parse_host(given) ? ""
+                                 : "expected a host name or HOST:PORT, as chat.example; no scheme, "
+                                   "path or wildcard";
+      });
   c->add_option("--state", flags->state, "State directory (default: under $XDG_STATE_HOME/troupe)");
   c->add_option("--log", flags->log, "text or json")
       ->capture_default_str()

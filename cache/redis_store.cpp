@@ -19,8 +19,8 @@
 
 #include "cache/breaker.h"
 #include "config/check.h"
-#include "config/cluster_config.h"
 #include "config/digest.h"
+#include "config/host_port.h"
 
 namespace troupe {
 namespace {
@@ -402,6 +402,10 @@ std::optional<RedisStore::Value> RedisClient::open_value(const Command& command,
   const Digest mac = seal(command.key, value);
   if (!equal_constant_time(std::as_bytes(std::span(mac)), bytes.first(kMacBytes))) {
     why = &RedisStats::foreign;
+    return std::nullopt;
+  }
+  if (config_.readable && !config_.readable(value)) {
+    why = &RedisStats::unreadable;
     return std::nullopt;
   }
   why = &RedisStats::hits;

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,9 @@ struct RedisConfig {
   std::vector<std::byte> secret;  ///< keys the HMACs; not empty
   Duration timeout = kRedisTimeout;
   Duration ttl = kRedisTtl;
+  /// Whether a value can be used: of another version's, which was well sealed, it may not be.
+  /// Called on the store's thread. Empty: all can.
+  std::function<bool(std::span<const std::byte>)> readable;
 };
 
 /// Why gets were misses and puts were lost, besides keys that are not there.
@@ -38,6 +42,7 @@ struct RedisStats {
   uint64_t wrong_type = 0;  ///< not a string: an error reply or another kind of value
   uint64_t truncated = 0;   ///< shorter than its HMAC
   uint64_t foreign = 0;     ///< HMAC does not match
+  uint64_t unreadable = 0;  ///< well sealed, but RedisConfig::readable said no
   uint64_t too_big = 0;
   uint64_t overloaded = 0;  ///< too much pending
   uint64_t refused = 0;     ///< Redis answered a put with an error

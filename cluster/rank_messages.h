@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "config/cluster_config.h"
+#include "config/host_port.h"
 #include "config/ids.h"
 #include "config/result.h"
 #include "config/time.h"

@@ -1,6 +1,5 @@
 #include "config/cluster_config.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
@@ -250,12 +249,19 @@ RouterListen read_router(const Value& value, const std::string& folder) {
       {"trusted_proxies",
        [&](const Value& v) {
          v.list([&](const Value& item) {
-           std::string address = item.text();
-           unsigned char raw[16];
-           if (inet_pton(AF_INET, address.c_str(), raw) != 1 &&
-               inet_pton(AF_INET6, address.c_str(), raw) != 1)
-             item.refuse("expected an IP address");
-           router.trusted_proxies.push_back(std::move(address));
+           if (!is_ip_address(item.text())) item.refuse("expected an IP address");
+           router.trusted_proxies.push_back(item.text());
+         });
+       }},
+      {"allowed_hosts",
+       [&](const Value& v) {
+         v.list([&](const Value& item) {
+           const auto host = parse_host(item.text());
+           if (!host)
+             item.refuse(
+                 "expected a host name or HOST:PORT as clients ask for it, as chat.example; no "
+                 "scheme, path or wildcard");
+           router.allowed_hosts.push_back(*host);
          });
        }},
       {"tls",

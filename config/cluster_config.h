@@ -8,27 +8,12 @@
 #include <string_view>
 #include <vector>
 
+#include "config/host_port.h"
 #include "config/ids.h"
 #include "config/limits.h"
 #include "config/result.h"
 
 namespace troupe {
-
-struct HostPort {
-  std::string host;  ///< an address or name; IPv6 without brackets
-  uint16_t port = 0;
-  bool operator==(const HostPort&) const = default;
-};
-std::string to_string(const HostPort& address);
-/// "127.0.0.1:8080", "[::1]:8080", ":0" is refused (host missing).
-std::optional<HostPort> parse_host_port(std::string_view text);
-/// 127.0.0.0/8, ::1 and "localhost".
-bool is_loopback(std::string_view host);
-
-struct PortRange {
-  uint16_t first = 0, last = 0;  ///< 0, 0: any free ports
-  bool operator==(const PortRange&) const = default;
-};
 
 struct NodeConfig {
   std::string name, host;
@@ -46,6 +31,8 @@ struct RouterListen {
   std::string tls_certificate, tls_key;
   bool insecure_http = false;
   std::vector<std::string> trusted_proxies;
+  /// Names it goes by beside loopback names and where it listens; port 0: any.
+  std::vector<HostPort> allowed_hosts;
   bool operator==(const RouterListen&) const = default;
 };
 

@@ -50,6 +50,14 @@ std::string print_cluster_config(const ClusterConfig& config) {
         out += (i ? ", " : "") + quote(r.trusted_proxies[i]);
       out += "]\n";
     }
+    if (!r.allowed_hosts.empty()) {
+      out += "    allowed_hosts: [";
+      for (size_t i = 0; i < r.allowed_hosts.size(); ++i) {
+        const HostPort& host = r.allowed_hosts[i];
+        out += (i ? ", " : "") + quote(host.port ? to_string(host) : host.host);
+      }
+      out += "]\n";
+    }
   }
   out += "models:\n";
   for (const ModelConfig& m : config.models) {

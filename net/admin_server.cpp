@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "config/cluster_config.h"
 #include "config/digest.h"
+#include "config/host_port.h"
 #include "net/admin_page.h"
 #include "net/api_keys.h"
 #include "net/http_server.h"
@@ -19,8 +19,8 @@ constexpr std::string_view kStyle =
     "border-bottom:1px solid #ccc}";
 
 bool loopback_host(std::string_view host) {
-  if (host.starts_with('[')) return host.starts_with("[::1]");
-  return is_loopback(host.substr(0, host.rfind(':')));
+  const auto name = parse_host(host);
+  return name && is_loopback(name->host);
 }
 
 class Port final : public AdminServer, public HttpHandler {

@@ -11,6 +11,8 @@
 #include "net/answer_record.h"
 #include "net/api_keys.h"
 #include "net/bridge_bodies.h"
+#include "net/clock.h"
+#include "net/host_policy.h"
 #include "net/http_server.h"
 #include "net/metrics.h"
 #include "net/open_request.h"
@@ -82,7 +84,7 @@ class BridgeServer final : public Bridge, private HttpHandler {
   }
   void deliver(std::vector<router_out::Deliver> deliveries) override {
     server_->post([this, deliveries = std::move(deliveries)]() mutable {
-      const Time now = clock();
+      const Time now = steady_now();
       for (router_out::Deliver& delivery : deliveries) {
         const auto found = open_.find(delivery.id);
         if (found == open_.end()) continue;  // its client left
@@ -129,8 +131,6 @@ class BridgeServer final : public Bridge, private HttpHandler {
   }
 
  private:
-  static Time clock() { return Time(std::chrono::steady_clock::now().time_since_epoch()); }
-
   void set_models_now(Models models) {
     models_ = std::make_shared<const Models>(std::move(models));
     models_body_ = models_body(*models_);
@@ -158,7 +158,7 @@ class BridgeServer final : public Bridge, private HttpHandler {
 
   void handle(HttpRequest request, std::shared_ptr<HttpReply> reply) override {
     Exchange exchange{std::move(request), std::move(reply)};
-    exchange.arrived = clock();
+    exchange.arrived = steady_now();
     exchange.request_id = request_id_of(exchange.request);
     exchange.route = find_route(exchange.request.path);
     if (!exchange.route)
@@ -173,14 +173,8 @@ class BridgeServer final : public Bridge, private HttpHandler {
       response.headers.push_back({"Allow", wanted == "GET" ? "GET, HEAD" : std::string(wanted)});
       return answer(exchange, std::move(response));
     }
-    if (!origin_allowed(exchange.request))
-      return answer(
-          exchange,
-          error_response(403,
-                         "Pages of other sites may not use this server: open the page from the IP "
-                         "address this server is reached at or from localhost, or let a proxy of "
-                         "yours take the Origin header away.",
-                         "origin_not_allowed"));
+    if (auto refusal = refuse_host(config_.hosts, exchange.request))
+      return answer(exchange, std::move(*refusal));
     if (exchange.route->needs_key && keys_ && !identify(exchange)) return;
     dispatch(std::move(exchange));
   }
@@ -309,7 +303,7 @@ class BridgeServer final : public Bridge, private HttpHandler {
   void answer_kept(const Exchange& exchange, const PreparedRequest& prepared) {
     const AnswerTemplate& kept = prepared.kept->text;
     Timings timings = kept.timings();
-    const Duration taken = clock() - exchange.arrived;
+    const Duration taken = steady_now() - exchange.arrived;
     timings.queue = timings.ttft = taken;
     std::string text = kept.render(random_request_id(), std::time(nullptr), timings);
     ++kept_answers_;
@@ -376,7 +370,7 @@ class BridgeServer final : public Bridge, private HttpHandler {
   }
 
   void tick() override {
-    const Time now = clock();
+    const Time now = steady_now();
     for (auto& [id, open] : open_) open->tick(now, metrics_);
   }
 

@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "cache/redis_store.h"
 #include "cache/response_cache.h"
 #include "cluster/router.h"
 #include "config/limits.h"
@@ -17,6 +19,7 @@
 #include "model/chat_template.h"
 #include "model/model_spec.h"
 #include "model/tokenizer.h"
+#include "net/host_policy.h"
 
 namespace troupe {
 
@@ -48,6 +51,7 @@ struct BridgeState {
   RouterStats stats;
   std::vector<std::pair<std::string, GroupStatus>> groups;  ///< model name, status
   std::map<std::string, uint64_t> dropped;                  ///< messages, by why
+  std::optional<RedisStats> redis;                          ///< none: this router has no such tier
 };
 
 struct BridgeConfig {
@@ -58,7 +62,8 @@ struct BridgeConfig {
       api_keys_file;  ///< lines name:role:sha256hex; empty: no keys asked; reload() re-reads
   std::vector<std::string> exempt_addresses = {"127.0.0.1",
                                                "::1"};  ///< from the per-address connection limit
-  Salt tenant_root{};                                   ///< keys tenant salts (from cluster.secret)
+  HostPolicy hosts;
+  Salt tenant_root{};  ///< keys tenant salts (from cluster.secret)
   Limits limits;
   /// Whole answers under the keys of net/answer_key.h, beside whatever else it holds; null: none.
   std::shared_ptr<ResponseCache> answers;

@@ -1,5 +1,6 @@
 #include "net/child_start.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "config/check.h"
@@ -84,6 +85,12 @@ std::vector<uint8_t> encode_child_start(const ChildStart& start) {
   out.set_tls_key(start.tls_key);
   out.set_api_keys_file(start.api_keys_file);
   for (const std::string& proxy : start.trusted_proxies) out.add_trusted_proxies(proxy);
+  for (const HostPort& host : start.hosts.hosts) {
+    wire::RankAddress* to = out.add_allowed_hosts();
+    to->set_host(host.host);
+    to->set_port(host.port);
+  }
+  out.set_any_host(start.hosts.asked == HostPolicy::HostOf::pages);
   out.set_tenant_root(start.tenant_root.data(), start.tenant_root.size());
   out.set_json_log(start.json_log);
   out.set_redis(start.redis);
@@ -103,7 +110,10 @@ Result<ChildStart> decode_child_start(std::span<const uint8_t> bytes) {
       in.tenant_root().size() != start.tenant_root.size() ||
       in.value_key().size() != start.value_key.size() ||
       in.role() > static_cast<uint32_t>(Role::client) || in.first_rank_port() > UINT16_MAX ||
-      in.last_rank_port() > UINT16_MAX || !take_link(in.link(), start.link))
+      in.last_rank_port() > UINT16_MAX ||
+      std::ranges::any_of(in.allowed_hosts(),
+                          [](auto& host) { return host.port() > UINT16_MAX; }) ||
+      !take_link(in.link(), start.link))
     return fail(ErrorCode::data_loss,
                 "the lifeline's first packet does not parse; the node runs another build");
   start.cluster = in.cluster();
@@ -131,6 +141,9 @@ Result<ChildStart> decode_child_start(std::span<const uint8_t> bytes) {
   start.tls_key = in.tls_key();
   start.api_keys_file = in.api_keys_file();
   start.trusted_proxies.assign(in.trusted_proxies().begin(), in.trusted_proxies().end());
+  for (const wire::RankAddress& host : in.allowed_hosts())
+    start.hosts.hosts.push_back({host.host(), static_cast<uint16_t>(host.port())});
+  if (in.any_host()) start.hosts.asked = HostPolicy::HostOf::pages;
   std::memcpy(start.tenant_root.data(), in.tenant_root().data(), start.tenant_root.size());
   start.json_log = in.json_log();
   start.redis = in.redis();

@@ -10,6 +10,7 @@
 #include "cluster/messages.h"
 #include "config/limits.h"
 #include "config/result.h"
+#include "net/host_policy.h"
 #include "net/link.h"
 
 namespace troupe {
@@ -29,6 +30,7 @@ struct ChildStart {
   // routers only:
   std::string tls_certificate, tls_key, api_keys_file;
   std::vector<std::string> trusted_proxies;
+  HostPolicy hosts;
   Salt tenant_root{};  ///< keys tenant salts
   std::string redis;
   bool redis_insecure = false;

@@ -36,7 +36,7 @@ void HttpHub::flush_dirty() {
 void HttpHub::run() {
   while (!io.stopped()) {
     if (io.poll() > 0 || io.stopped()) continue;
-    const bool may_ask_again = unfinished == 0 && now() - answered_at < kHttpSpin;
+    const bool may_ask_again = unfinished == 0 && steady_now() - answered_at < kHttpSpin;
     if (!may_ask_again) io.run_one();
   }
 }
@@ -97,7 +97,7 @@ void HttpConnection::on_readable(error_code ec) {
   if (phase_ == Phase::lingering || close_after_flush_)
     return read();  // what follows a last answer is dropped
   if (phase_ == Phase::reading && !parser_.started() && in_.empty() && exchange_ > 0)
-    since_ = hub_->now();
+    since_ = steady_now();
   auto status = TlsFilter::Status::open;
   if (tls_) {
     status = tls_->receive(bytes, in_, wire_);
@@ -140,7 +140,7 @@ bool HttpConnection::parse_some() {
   keep_alive_ = parser_.keep_alive();
   head_only_ = parser_.is_head();
   chunked_ = parser_.is_http_1_1();
-  if (parser_.in_body() && !was_in_body) since_ = hub_->now();
+  if (parser_.in_body() && !was_in_body) since_ = steady_now();
   if (parser_.wants_continue()) {
     out_ += "HTTP/1.1 100 Continue\r\n\r\n";
     mark_dirty();
@@ -199,7 +199,7 @@ void HttpConnection::start_stream(HttpResponse head, std::string idle_bytes, Dur
   enter(Phase::streaming);
   idle_bytes_ = std::move(idle_bytes);
   idle_after_ = idle_after;
-  progress_ = hub_->now();
+  progress_ = steady_now();
   mark_dirty();
 }
 
@@ -252,7 +252,7 @@ void HttpConnection::enter(Phase next) {
 void HttpConnection::exchange_done() {
   on_gone_ = nullptr;
   enter(Phase::reading);
-  since_ = hub_->answered_at = hub_->now();
+  since_ = hub_->answered_at = steady_now();
   mark_dirty();
   if (!keep_alive_) {
     close_after_flush_ = true;
@@ -311,7 +311,7 @@ void HttpConnection::flush() {
     }
     if (ec) return lost();
     sent_ += took;
-    progress_ = hub_->now();
+    progress_ = steady_now();
   }
   if (close_after_flush_) return linger();
   if (phase_ == Phase::reading && !in_.empty() && !processing_) {
@@ -332,7 +332,7 @@ void HttpConnection::linger() {
   socket_.shutdown(tcp::socket::shutdown_send, ec);
   if (ec) return close();
   enter(Phase::lingering);
-  since_ = hub_->now();
+  since_ = steady_now();
   in_.clear();
   read();
 }

@@ -14,6 +14,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "net/clock.h"
 #include "net/http_parser.h"
 #include "net/http_server.h"
 #include "net/tls_filter.h"
@@ -27,7 +28,6 @@ class HttpConnection;
 struct HttpHub {
   HttpHub(HttpServerConfig c, HttpHandler& h) : config(std::move(c)), handler(h) {}
 
-  Time now() const { return Time(std::chrono::steady_clock::now().time_since_epoch()); }
   std::string_view date();
   void flush_dirty();
   /// The io thread: returns when nothing is left to wait for. Before it sleeps it looks for
@@ -61,7 +61,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
         socket_(std::move(socket)),
         peer_(std::move(peer)),
         local_(std::move(local)),
-        since_(hub_->now()),
+        since_(steady_now()),
         progress_(since_) {
     if (hub_->tls) tls_ = std::make_unique<TlsFilter>(hub_->tls);
   }

@@ -149,7 +149,7 @@ class Server final : public HttpServer {
   }
 
   void tick() {
-    const Time now = hub_->now();
+    const Time now = steady_now();
     scratch_.assign(hub_->connections.begin(), hub_->connections.end());
     for (const auto& connection : scratch_) connection->tick(now);
     scratch_.clear();

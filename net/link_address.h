@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "config/cluster_config.h"
+#include "config/host_port.h"
 
 namespace troupe {
 

@@ -2,7 +2,7 @@
 // backlog while a router is respawned.
 #pragma once
 
-#include "config/cluster_config.h"
+#include "config/host_port.h"
 #include "config/result.h"
 
 namespace troupe {

@@ -76,6 +76,31 @@ void append_router(std::vector<MetricFamily>& out, const RouterStats& stats) {
   add(out.back(), {{"tier", "disk"}}, number(stats.cache_hits_disk));
 }
 
+void append_redis(std::vector<MetricFamily>& out, const RedisStats& stats) {
+  static constexpr std::pair<const char*, uint64_t RedisStats::*> kOutcomes[] = {
+      {"hit", &RedisStats::hits},
+      {"miss", &RedisStats::misses},
+      {"stored", &RedisStats::stored},
+      {"not_connected", &RedisStats::not_connected},
+      {"timed_out", &RedisStats::timed_out},
+      {"resting", &RedisStats::resting},
+      {"wrong_type", &RedisStats::wrong_type},
+      {"truncated", &RedisStats::truncated},
+      {"foreign", &RedisStats::foreign},
+      {"unreadable", &RedisStats::unreadable},
+      {"too_big", &RedisStats::too_big},
+      {"overloaded", &RedisStats::overloaded},
+      {"refused", &RedisStats::refused}};
+  out.push_back(family("troupe_redis_operations_total",
+                       "Lookups and stores of the response cache in Redis, by what came of them: "
+                       "all but hit, miss and stored are failures that count as a miss.",
+                       MetricType::Counter));
+  for (const auto& [outcome, count] : kOutcomes)
+    add(out.back(), {{"outcome", outcome}}, static_cast<double>(stats.*count));
+  out.push_back(family("troupe_redis_connected", "1 while Redis can be asked.", MetricType::Gauge));
+  add(out.back(), {}, stats.connected ? 1 : 0);
+}
+
 void append_server(std::vector<MetricFamily>& out, const HttpServerStats& stats) {
   out.push_back(family("troupe_http_connections", "Open client connections.", MetricType::Gauge));
   add(out.back(), {}, static_cast<double>(stats.connections));
@@ -390,6 +415,7 @@ std::string Metrics::render(const BridgeState& state, const HttpServerStats& ser
     append_vllm_gauges(families, state);
   }
   append_router(families, state.stats);
+  if (state.redis) append_redis(families, *state.redis);
   append_server(families, server);
   append_models(families, state);
   append_dropped(families, state);

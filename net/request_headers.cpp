@@ -48,34 +48,4 @@ TraceContext trace_context_of(const HttpRequest& request) {
   return context;
 }
 
-std::string host_of(std::string_view authority) {
-  if (const size_t scheme = authority.find("://"); scheme != std::string_view::npos)
-    authority.remove_prefix(scheme + 3);
-  if (const size_t path = authority.find('/'); path != std::string_view::npos)
-    authority = authority.substr(0, path);
-  if (authority.starts_with('[')) {
-    const size_t end = authority.find(']');
-    authority = end == std::string_view::npos ? std::string_view{} : authority.substr(1, end - 1);
-  } else {
-    authority = authority.substr(0, authority.find(':'));
-  }
-  std::string host(authority);
-  std::ranges::transform(host, host.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return host;
-}
-
-bool is_loopback_name(std::string_view host) {
-  return host == "localhost" || host == "127.0.0.1" || host == "::1";
-}
-
-bool origin_allowed(const HttpRequest& request) {
-  const std::string_view origin = request.header("Origin");
-  if (origin.empty()) return true;
-  auto ours = [&](const std::string& host) {
-    return !host.empty() && (is_loopback_name(host) || host == request.local);
-  };
-  return ours(host_of(origin)) && ours(host_of(request.header("Host")));
-}
-
 }  // namespace troupe

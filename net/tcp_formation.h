@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "config/cluster_config.h"
+#include "config/host_port.h"
 #include "config/result.h"
 #include "config/time.h"
 #include "net/file_descriptor.h"

@@ -12,6 +12,7 @@
 #include "model/files/json.h"
 #include "model/files/mapped_file.h"
 #include "model/files/safetensors.h"
+#include "model/files/safetensors_index.h"
 #include "model/files/tensor_table.h"
 #include "model/files/tokenizer_json.h"
 #include "model/in_quotes.h"
@@ -74,34 +75,6 @@ std::string hf_tensor_name(TensorId id) {
   return "?";
 }
 
-/// The names of the shards in an index, sorted. A name must stay inside the directory.
-Result<std::set<std::string>> shards_of(std::string_view json, const std::string& path) {
-  const auto document = JsonDocument::parse(json, path);
-  if (!document) return std::unexpected(document.error());
-  const auto map = json_get<simdjson::dom::object>(document->root(), "weight_map");
-  if (!map)
-    return fail(ErrorCode::data_loss,
-                fmt::format("{}: it has no 'weight_map'; fetch the file again.", path));
-  std::set<std::string> names;
-  for (const auto& [tensor, value] : *map) {
-    std::string_view name;
-    if (value.get(name) != simdjson::SUCCESS || name.empty() ||
-        name.find('/') != std::string_view::npos || name.find('\0') != std::string_view::npos ||
-        !name.ends_with(".safetensors"))
-      return fail(
-          ErrorCode::data_loss,
-          fmt::format("{}: tensor {} is said to be in {}, which is not a .safetensors file of this "
-                      "directory; fetch the file again.",
-                      path, in_quotes(tensor), in_quotes(name)));
-    names.emplace(name);
-    if (names.size() > kShardFilesMax)
-      return fail(
-          ErrorCode::too_large,
-          fmt::format("{}: it names over {} files, which is the limit.", path, kShardFilesMax));
-  }
-  return names;
-}
-
 /// All weight files of a directory and what is in them.
 struct Checkpoint {
   std::vector<std::shared_ptr<const MappedFile>> files;
@@ -114,7 +87,7 @@ Result<Checkpoint> open_checkpoint(const std::string& directory) {
   const auto index = read_optional_text(index_path, kJsonFileBytesMax);
   if (!index) return std::unexpected(index.error());
   if (!index->empty()) {
-    auto found = shards_of(*index, index_path);
+    auto found = parse_safetensors_index(*index, index_path);
     if (!found) return std::unexpected(found.error());
     names = std::move(*found);
   }

@@ -115,6 +115,7 @@ def main() -> None:
     for name in ("llama2", "llama3", "qwen2", "qwen25", "qwen3", "mistral"):
         (CORPUS / "hf_json" / f"config-{name}").write_bytes(b"c" + (TINY / name / "config.json").read_bytes())
     (CORPUS / "hf_json/generation").write_bytes(b'g{"eos_token_id": [1, 2], "temperature": 0.6}')
+    (CORPUS / "hf_json/index-mistral").write_bytes(b"i" + (TINY / "mistral/model.safetensors.index.json").read_bytes())
     for name, keep in (("llama2", 12), ("llama3", 12), ("smollm2", 12), ("qwen3", 12)):
         (CORPUS / "hf_json" / f"tokenizer-{name}").write_bytes(short_tokenizer(name, keep))
 

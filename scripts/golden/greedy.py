@@ -3,6 +3,15 @@ reference_f32.py along the same path. Kept are the prompts whose first near tie 
 rounded to four bits is often undecided, and what follows a near tie can't be compared.
 
     greedy.py MODEL.gguf LLAMA_GREEDY      LLAMA_GREEDY: the program built from llama_greedy.cpp (README.md)
+
+The file is {"near_tie": 0.35, "tokens": 48, "prompts": [...]}; of each prompt:
+    kind, messages, prompt    "chat" or "raw"; the conversation; the text, for chats as the template renders it
+    prompt_ids                by llama.cpp, special tokens parsed; Hugging Face tokenizers gives the same
+    ids, text                 llama.cpp's greedy continuation, at most `tokens`; an end token, if it came, is the last id
+                              and has no text
+    margins                   llama.cpp's largest logit less its second, a step
+    f32_ids, f32_margins      the best id and the margin of reference_f32.py at each step along llama.cpp's path
+    first_near_tie            first step with f32_margins < near_tie, else the number of ids
 """
 
 import json

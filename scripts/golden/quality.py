@@ -2,6 +2,12 @@
 about each next token. A backend is as good as llama.cpp if its mean NLL on this text is.
 
     quality.py MODEL.gguf LLAMA_SCORE      LLAMA_SCORE: the program built from llama_score.cpp (README.md)
+
+The file is {"scored": 2588, "windows": [...]}; of each window, sums and lists over all positions but the last:
+    ids                    by Hugging Face tokenizers, no special tokens
+    f32_nll, f32_top       reference_f32.py: sum of the NLL of the next ids, and the best id at each position
+    f32_margin             float32 script: how far the best logit is above the second best there
+    llama_nll, llama_top   llama.cpp: the same sum, and its best ids
 """
 
 import json

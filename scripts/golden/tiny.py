@@ -1,6 +1,14 @@
 """Writes tests/golden/tiny/<name>/: tiny random checkpoints in the Hugging Face layout, two of them also as
 GGUF, with the logits that PyPI transformers (float32, eager attention) computes from the written files.
 See tests/golden/tiny/README.md.
+
+llama2, llama3, smollm2 and qwen2 have config.json in the form of older releases (rope_theta, rope_scaling, torch_dtype;
+template in tokenizer_config.json), the others in the newer one (rope_parameters, dtype; template in chat_template.jinja).
+Both are met in published files.
+
+llama3-f32.gguf (q/k rows in adjacent pairs, rope_freqs) and qwen3-f32.gguf (halves) hold the same weights as the directory,
+so expected.bin holds for them; llama3-q4_0.gguf and qwen3-q8_0.gguf have their own expected-*.bin, computed by transformers
+from the dequantised weights. Norms and biases stay F32.
 """
 
 import json

@@ -2,51 +2,18 @@
 
 #include <doctest/doctest.h>
 
-#include "model/oracle/oracle_partition.h"
 #include "model/oracle/oracle_reference.h"
 #include "tests/actors/fixture.h"
+#include "tests/actors/inline_lane.h"
 
 using namespace troupe;
+using troupe::testing::InlineLane;
 using troupe::testing::Recorder;
 using troupe::testing::ScriptedActor;
 using troupe::testing::Stage;
 
 namespace batcher_actor_test {
 namespace {
-
-/// Runs each step where it is asked for; can be told to hang.
-class InlineLane final : public Lane {
- public:
-  InlineLane() {
-    Budget budget;
-    budget.kv_blocks = 64;
-    budget.max_rows = 64;
-    budget.max_slots = 8;
-    budget.context = 512;
-    capabilities =
-        *partition_.load(OracleWeights(), oracle_spec(), whole_model(oracle_spec()), 0, budget);
-  }
-  void load(LoadOrder, std::function<void(HostPort)>,
-            std::function<void(Result<LoadedModel>)>) override {
-    FAIL("the batcher does not load");
-  }
-  void join(RankJoin) override { FAIL("the batcher does not join"); }
-  void run(std::shared_ptr<const StepPlan> plan, Duration timeout,
-           std::function<void(BatcherInput)> done) override {
-    if (hang) return;
-    auto output = partition_.wait(partition_.submit(*plan), timeout);
-    REQUIRE_MESSAGE(output.has_value(), (output ? std::string() : output.error().message));
-    done(batcher_in::StepDone{std::make_shared<const StepOutput>(**output)});
-  }
-  void follow(Duration, std::function<void()>, std::function<void(Error)>) override {}
-  void abort() noexcept override { aborted = true; }
-
-  Capabilities capabilities;
-  bool hang = false, aborted = false;
-
- private:
-  OraclePartition partition_;
-};
 
 struct Faults {
   std::vector<StepFault> seen;

@@ -1,6 +1,8 @@
 // Runs shells on CAF's test scheduler: one thread, virtual time, one message at a time.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <caf/all.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
 #include <functional>
@@ -41,6 +43,29 @@ struct Stage {
     drain();
   }
 };
+
+/// The living actor of this class, of which there is one: found once it has something to do, which
+/// is still before it.
+template <class Class>
+caf::actor find_actor(Stage& stage) {
+  for (int tries = 0; tries < 1000; ++tries) {
+    while (stage.scheduler.has_job()) {
+      if (auto* found = dynamic_cast<Class*>(stage.scheduler.jobs.front()))
+        return caf::actor_cast<caf::actor>(found);
+      stage.scheduler.run_once();
+    }
+    stage.scheduler.advance_time(std::chrono::milliseconds(10));
+  }
+  FAIL("no such actor has anything to do");
+  return {};
+}
+
+/// It dies before it does anything that waits for it, as by an error in the next message.
+inline void kill_now(const caf::actor& actor) {
+  caf::actor_cast<caf::strong_actor_ptr>(actor)->enqueue(
+      nullptr, caf::make_message_id(caf::message_priority::high),
+      caf::make_message(caf::exit_msg{caf::actor_addr(), caf::exit_reason::kill}), nullptr);
+}
 
 /// An actor made of a behavior. (CAF's own spawn of a lambda without arguments dereferences a null
 /// pointer that it never uses, which libstdc++'s assertions stop.)

@@ -107,6 +107,19 @@ TEST_CASE("redis store: values that it did not seal are misses, counted by what 
   CHECK(store->stats().too_big == 1);
 }
 
+TEST_CASE("redis store: a value that its user cannot read is a miss and counted as that") {
+  RedisProcess redis;
+  RedisConfig config = config_for(redis.url());
+  config.readable = [](std::span<const std::byte> value) { return value.size() < 5; };
+  const auto store = started(config);
+  put_and_wait(*store, kKey, bytes_of("long"));
+  put_and_wait(*store, kOther, bytes_of("longer"));
+  CHECK(ask(*store, kKey) == bytes_of("long"));
+  CHECK_FALSE(ask(*store, kOther));
+  CHECK(store->stats().hits == 1);
+  CHECK(store->stats().unreadable == 1);
+}
+
 TEST_CASE("redis store: a value of the largest size comes back, a larger one is not stored") {
   RedisProcess redis;
   RedisConfig config = config_for(redis.url());

@@ -1,10 +1,13 @@
 // Any bytes as the JSON files of a Hugging Face directory. The first byte chooses: 'c' config.json,
-// 'g' generation_config.json, 't' tokenizer.json; after a line "--" tokenizer_config.json may
-// follow.
+// 'g' generation_config.json, 'i' model.safetensors.index.json, 't' tokenizer.json; after a line
+// "--" tokenizer_config.json may follow.
+#include <filesystem>
 #include <string_view>
 
 #include "config/check.h"
+#include "config/limits.h"
 #include "model/files/hf_config.h"
+#include "model/files/safetensors_index.h"
 #include "model/files/tokenizer_json.h"
 
 using namespace troupe;
@@ -28,6 +31,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (config) TROUPE_CHECK(check_spec(config->spec).has_value());
   } else if (data[0] == 'g') {
     check_message(parse_generation_eos(text, "fuzz.json"));
+  } else if (data[0] == 'i') {
+    const auto files = parse_safetensors_index(text, "fuzz.json");
+    check_message(files);
+    if (!files) return 0;
+    TROUPE_CHECK(files->size() <= kShardFilesMax, files->size());
+    const std::filesystem::path folder = "/model";
+    for (const std::string& name : *files) {
+      const auto path = (folder / name).lexically_normal();
+      TROUPE_CHECK(path.parent_path() == folder && name.ends_with(".safetensors"), name);
+      TROUPE_CHECK(name.find('\0') == std::string::npos, name);
+    }
   } else {
     const size_t cut = text.find("\n--\n");
     const bool two = cut != std::string_view::npos;

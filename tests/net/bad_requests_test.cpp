@@ -276,7 +276,9 @@ std::vector<Row> rows() {
        "take the Origin header away"},
       {"a name made to point here",
        "GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://localhost\r\n\r\n", 403, "",
-       "take the Origin header away"},
+       "does not go by the Host evil.example"},
+      {"the same from its own page, which sends no Origin",
+       "GET /v1/models HTTP/1.1\r\nHost: evil.example:8080\r\n\r\n", 403, "", "allowed_hosts"},
       {"not HTTP", "hello there\r\n\r\n", 400, "", "not valid HTTP"},
       {"HTTP/2 with prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "",
        "not valid HTTP"},
@@ -396,17 +398,37 @@ TEST_CASE("bridge: each of the malformed requests gets its 4xx at once and distu
   CHECK(after.read_answer().status == 200);
 }
 
-TEST_CASE("bridge: pages of this machine, and what a proxy sends without Origin, are answered") {
+TEST_CASE("bridge: clients and pages of this machine, and those without a Host, are answered") {
   TestBridge server;
   for (const char* lines :
        {"Host: localhost:8080\r\nOrigin: http://localhost:8080\r\n",
         "Host: 127.0.0.1\r\nOrigin: https://LocalHost\r\n",
-        "Host: [::1]:8080\r\nOrigin: http://[::1]:8080\r\n", "Host: chat.example\r\n"}) {
+        "Host: [::1]:8080\r\nOrigin: http://[::1]:8080\r\n", "Host: 192.0.2.1:8080\r\n"}) {
     CAPTURE(lines);
     RawClient client(server.port());
     client.send(std::string("GET /v1/models HTTP/1.1\r\n") + lines + "\r\n");
     CHECK(client.read_answer().status == 200);
   }
+  RawClient old(server.port());
+  old.send("GET /v1/models HTTP/1.0\r\n\r\n");
+  CHECK(old.read_answer().status == 200);
+}
+
+TEST_CASE("bridge: listed hosts are answered, and where any name leads here only pages are asked") {
+  const auto status = [](const HostPolicy& policy, const std::string& lines) {
+    BridgeConfig config;
+    config.hosts = policy;
+    TestBridge server(std::move(config));
+    RawClient client(server.port());
+    client.send("GET /v1/models HTTP/1.1\r\n" + lines + "\r\n");
+    return client.read_answer().status;
+  };
+  const HostPolicy listed{{{"chat.example", 0}}};
+  const HostPolicy open{{}, HostPolicy::HostOf::pages};
+  CHECK(status(listed, "Host: chat.example\r\nOrigin: https://chat.example\r\n") == 200);
+  CHECK(status(listed, "Host: evil.example\r\n") == 403);
+  CHECK(status(open, "Host: chat.example\r\n") == 200);
+  CHECK(status(open, "Host: chat.example\r\nOrigin: http://localhost\r\n") == 403);
 }
 
 TEST_CASE("bridge: the prompt never comes back in an error message") {

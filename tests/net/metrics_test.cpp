@@ -29,6 +29,7 @@ BridgeState state() {
     out.groups.emplace_back("m", group);
   }
   out.stats.queued = 7;
+  out.redis = RedisStats{.hits = 21, .timed_out = 22, .unreadable = 23, .connected = true};
   return out;
 }
 
@@ -71,6 +72,11 @@ TEST_CASE("metrics: what happened stands in the text, under our names and vLLM's
         R"(troupe_group_messages_dropped_total{model_name="m",group="0",why="not_accepted"} 0)",
         R"(vllm:generation_tokens_total{model_name="m"} 5)",
         R"(troupe_requests_queued 7)",
+        R"(troupe_redis_operations_total{outcome="hit"} 21)",
+        R"(troupe_redis_operations_total{outcome="timed_out"} 22)",
+        R"(troupe_redis_operations_total{outcome="unreadable"} 23)",
+        R"(troupe_redis_operations_total{outcome="foreign"} 0)",
+        R"(troupe_redis_connected 1)",
         R"(vllm:num_requests_waiting{model_name="m"} 6)",
         R"(vllm:num_requests_running{model_name="m"} 8)",
         R"(vllm:kv_cache_usage_perc{model_name="m"} 0.25)",
@@ -79,6 +85,14 @@ TEST_CASE("metrics: what happened stands in the text, under our names and vLLM's
     CAPTURE(std::string(line));
     CHECK(has_line(text, line));
   }
+}
+
+TEST_CASE("metrics: a router without Redis has no series of it") {
+  Metrics metrics("b1", "n1");
+  BridgeState without = state();
+  without.redis.reset();
+  CHECK(filled(metrics).render(without, {}, MetricsCompat::none).find("redis_") ==
+        std::string::npos);
 }
 
 TEST_CASE("metrics: promtool has nothing to say without the aliases") {

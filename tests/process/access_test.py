@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import sys
 from cluster_under_test import Cluster
 from process_case import ProcessCase, expected, run_tests
 from processes import poll
-from started import short_folder
+from started import BINARY, short_folder
 
 KEYS = {"alice": "a" * 64, "bob": "b" * 64}
 
@@ -73,6 +74,40 @@ class Access(ProcessCase):
             self.assertEqual((status(as_user("bob")), status(as_user("alice"))), (200, 401))
             for secret in KEYS.values():
                 self.assertNotIn(secret, cluster.log())
+
+    def test_a_router_answers_to_its_own_names_only(self):
+        def refused(cluster, why: str, **headers) -> str:
+            answer = cluster.get("/v1/models", headers=headers)
+            self.assertEqual((answer.status, answer.json()["error"]["code"]), (403, why), headers)
+            return answer.json()["error"]["message"]
+
+        with Cluster("--allowed-host", "chat.example", "--allowed-host", "api.example:8443") as cluster:
+            port = cluster.address[1]
+            for host in (f"127.0.0.1:{port}", f"localhost:{port}", "Chat.Example", "chat.example:443", "api.example:8443"):
+                self.assertEqual(cluster.get("/v1/models", headers={"Host": host}).status, 200, host)
+            for origin in (f"http://localhost:{port}", "https://chat.example"):
+                answer = cluster.post("/v1/completions", cluster.request("a page", 4), headers={"Origin": origin})
+                self.assertEqual((answer.status, answer.text()), (200, expected("a page", 4)[0]), origin)
+            sentence = refused(cluster, "host_not_allowed", Host=f"evil.example:{port}")
+            for word in ("evil.example", "allowed_hosts", "--allowed-host", "Host: localhost"):
+                self.assertIn(word, sentence)
+            refused(cluster, "host_not_allowed", Host="api.example")
+            self.assertIn("allowed_hosts", refused(cluster, "origin_not_allowed", Origin="http://evil.example"))
+            refused(cluster, "origin_not_allowed", Origin="null")
+            with socket.create_connection(cluster.address, timeout=10) as old:
+                old.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+                self.assertTrue(old.makefile("rb").readline().startswith(b"HTTP/1.1 200"))
+
+        # Where any name may lead, only pages are asked.
+        with Cluster("--host", "0.0.0.0", "--insecure-http") as cluster:
+            self.assertEqual(cluster.get("/v1/models", headers={"Host": "any.example"}).status, 200)
+            refused(cluster, "host_not_allowed", Host="any.example", Origin="http://localhost")
+
+    def test_a_host_that_is_none_is_refused_at_the_start(self):
+        run = subprocess.run([BINARY, "serve", "--backend", "oracle", "--port", "0", "--allowed-host", "http://a.example"],
+                             capture_output=True, text=True, timeout=30)
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn("--allowed-host: expected a host name or HOST:PORT, as chat.example", run.stderr)
 
     def test_tenants_do_not_share_the_response_cache(self):
         keys = self.folder / "keys.txt"

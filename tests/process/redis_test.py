@@ -94,6 +94,9 @@ class RedisTier(ProcessCase):
                 return
         self.fail("none of the control answers came from redis")
 
+    def counted(self, outcome: str) -> float:
+        return self.cluster.metric("troupe_redis_operations_total", outcome=outcome)
+
     def test_an_answer_outlives_the_router_that_computed_it(self):
         prompts = [long_prompt(f"kept in redis {n}", COUNT) for n in range(20)]
         for prompt in prompts:
@@ -129,6 +132,9 @@ class RedisTier(ProcessCase):
         for prompt in lied:
             with self.subTest(prompt):
                 self.assertEqual(self.ask(prompt), "miss")
+        lies_told = {"truncated": 1, "foreign": 2, "wrong_type": 1}  # the router is a new one: it heard no others
+        poll("each lie is counted once, as what it was", 5,
+             lambda: {outcome: self.counted(outcome) for outcome in lies_told} == lies_told)
 
     def test_a_frozen_redis_costs_a_moment_and_no_request(self):
         self.remembered(long_prompt("before the frost", COUNT))
@@ -141,6 +147,7 @@ class RedisTier(ProcessCase):
                 slowest = max(slowest, time.monotonic() - start)
         finally:
             os.kill(self.redis.process.pid, signal.SIGCONT)
+        poll("redis is given up", 5, lambda: self.counted("timed_out") > 0 and self.counted("resting") > 0)
         print(f"    slowest request while redis was frozen: {slowest * 1000:.0f} ms", flush=True)
         self.assertLess(slowest, 5 * 2 * TIMEOUT_S + 1)
 

@@ -40,6 +40,17 @@ TEST_CASE("child start: where a rank waits for those of other hosts arrives") {
   CHECK(*back == start);
 }
 
+TEST_CASE("child start: a router is told the names it goes by") {
+  for (const auto asked : {HostPolicy::HostOf::all_requests, HostPolicy::HostOf::pages}) {
+    ChildStart start;
+    start.role = Role::router;
+    start.hosts = {{{"chat.example", 0}, {"fd00::7", 65535}}, asked};
+    const auto back = decode_child_start(encode_child_start(start));
+    REQUIRE(back.has_value());
+    CHECK(*back == start);
+  }
+}
+
 TEST_CASE("child start: a service that does not exist is refused") {
   ChildStart start;
   start.link.targets = {{static_cast<LinkService>(kLinkServices), "n1", "/s"}};

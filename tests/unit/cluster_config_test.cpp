@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <vector>
 
 using namespace troupe;
 
@@ -34,6 +35,15 @@ std::string refusal(const std::string& yaml) {
   return parsed.error().message;
 }
 
+/// A config with something put in another's place, and what is said of it.
+struct Misprint {
+  const char *from, *to, *says;
+};
+void check_refused(const std::string& good, const std::vector<Misprint>& table) {
+  for (const Misprint& row : table)
+    CHECK_MESSAGE(refusal(replace(good, row.from, row.to)) == row.says, row.to);
+}
+
 }  // namespace
 
 TEST_CASE("config: a full config is read, with paths relative to its folder") {
@@ -58,22 +68,23 @@ TEST_CASE("config: what is printed parses back to the same config and digest") {
 }
 
 TEST_CASE("config: refusals name file, line, key and what was expected") {
-  CHECK(refusal(replace(kGood, "groups: 2", "grops: 2")) ==
+  check_refused(
+      kGood,
+      {{"groups: 2", "grops: 2",
         "c.yaml:8: models[0].grops: unknown key; expected one of backend, ctx, groups, isa, "
         "kv_dtype, kv_memory, max_batch_tokens, name, oracle_step, pipeline_parallel, sha256, "
-        "source, standby, tensor_parallel, threads; did you mean groups?");
-  CHECK(refusal(replace(kGood, "groups: 2", "groups: two")) ==
-        "c.yaml:8: models[0].groups: expected a whole number from 1 to 1024");
-  CHECK(refusal(replace(kGood, "timing_scale: 5", "timing_scale: 0")) ==
-        "c.yaml:10: limits.timing_scale: expected a number from 1 to 100");
-  CHECK(refusal(replace(kGood, "timing_scale: 5", "timing_scale: nan")) ==
-        "c.yaml:10: limits.timing_scale: expected a number from 1 to 100");
-  CHECK(refusal(replace(kGood, "seed: true", "seed: maybe")) ==
-        "c.yaml:3: nodes[0].seed: expected true or false");
-  CHECK(refusal(replace(kGood, "    groups: 2\n", "    groups: 2\n    groups: 1\n")) ==
-        "c.yaml:9: models[0].groups: given twice; keep one");
-  CHECK(refusal(replace(kGood, "[cpu:0, cpu:1]", "[cpu:0, cpu:2]")) ==
-        "c.yaml:3: nodes[0].devices[1]: expected cpu:1 (devices are counted from cpu:0)");
+        "source, standby, tensor_parallel, threads; did you mean groups?"},
+       {"groups: 2", "groups: two",
+        "c.yaml:8: models[0].groups: expected a whole number from 1 to 1024"},
+       {"timing_scale: 5", "timing_scale: 0",
+        "c.yaml:10: limits.timing_scale: expected a number from 1 to 100"},
+       {"timing_scale: 5", "timing_scale: nan",
+        "c.yaml:10: limits.timing_scale: expected a number from 1 to 100"},
+       {"seed: true", "seed: maybe", "c.yaml:3: nodes[0].seed: expected true or false"},
+       {"    groups: 2\n", "    groups: 2\n    groups: 1\n",
+        "c.yaml:9: models[0].groups: given twice; keep one"},
+       {"[cpu:0, cpu:1]", "[cpu:0, cpu:2]",
+        "c.yaml:3: nodes[0].devices[1]: expected cpu:1 (devices are counted from cpu:0)"}});
   CHECK(refusal("cluster: [").starts_with("c.yaml:1: config: expected YAML"));
   CHECK(refusal("- 1") == "c.yaml:1: config: expected a map");
   CHECK(refusal("") == "c.yaml:1: config: expected a map");
@@ -89,19 +100,48 @@ TEST_CASE("config: what the native backend takes is read, and a wrong word gets 
   CHECK(parsed->models.at(0).isa == "avx2");
   CHECK(parsed->models.at(0).kv_dtype == "int8");
   CHECK(*parse_cluster_config(print_cluster_config(*parsed), "p.yaml", "/") == *parsed);
-  CHECK(refusal(replace(native, "backend: native", "backend: natve")) ==
+  check_refused(
+      native,
+      {{"backend: native", "backend: natve",
         "c.yaml:9: models[0].backend: expected one of auto, native, oracle, torch; did you mean "
-        "native?");
-  CHECK(refusal(replace(native, "isa: avx2", "isa: avx3")) ==
+        "native?"},
+       {"isa: avx2", "isa: avx3",
         "c.yaml:10: models[0].isa: expected one of amx, auto, avx2, avx512, scalar; did you mean "
-        "avx2?");
-  CHECK(refusal(replace(native, "kv_dtype: int8", "kv_dtype: q8_0")) ==
-        "c.yaml:11: models[0].kv_dtype: expected one of f16, int8");
+        "avx2?"},
+       {"kv_dtype: int8", "kv_dtype: q8_0",
+        "c.yaml:11: models[0].kv_dtype: expected one of f16, int8"}});
   CHECK(refusal(replace(native, "backend: native", "backend: torch"))
             .ends_with("expected isa only with backend: native or auto"));
   CHECK(refusal(
             replace(replace(native, "backend: native", "backend: torch"), "isa: avx2", "isa: auto"))
             .ends_with("expected kv_dtype: int8 only with backend: native or auto"));
+}
+
+TEST_CASE(
+    "config: the hosts a router goes by are read in one form, printed and part of the digest") {
+  auto with = [](const std::string& list) {
+    return replace(kGood, "8080\"", "8080\", allowed_hosts: " + list);
+  };
+  auto parsed = parse_cluster_config(
+      with(R"([Chat.Example., "chat.example:8443", 192.0.2.7, "::1", "[FD00::7]:80"])"), "c.yaml",
+      "/base");
+  REQUIRE_MESSAGE(parsed.has_value(), (parsed ? std::string() : parsed.error().message));
+  CHECK(parsed->routers.at(0).allowed_hosts == std::vector<HostPort>{{"chat.example", 0},
+                                                                     {"chat.example", 8443},
+                                                                     {"192.0.2.7", 0},
+                                                                     {"::1", 0},
+                                                                     {"fd00::7", 80}});
+  CHECK(*parse_cluster_config(print_cluster_config(*parsed), "p.yaml", "/") == *parsed);
+  CHECK(config_digest(*parsed) != config_digest(*parse_cluster_config(kGood, "c.yaml", "/base")));
+  for (const char* bad :
+       {"https://chat.example", "chat.example/v1", "'*'", "'*.example'", "chat example",
+        "'chat.example:'", "'chat.example:0'", "'chat.example:65536'", "':8080'",
+        "'[chat.example]'", "'[::1'", "'.'", "'.example'", "caf\u00e9.example"})
+    CHECK_MESSAGE(refusal(with(std::string("[localhost, ") + bad + "]")) ==
+                      "c.yaml:4: routers[0].allowed_hosts[1]: expected a host name or HOST:PORT as "
+                      "clients ask for it, as chat.example; no scheme, path or wildcard",
+                  bad);
+  CHECK(refusal(with("chat.example")) == "c.yaml:4: routers[0].allowed_hosts: expected a list");
 }
 
 TEST_CASE("config: the folder of certificates is read, printed and part of the digest") {
@@ -114,11 +154,12 @@ TEST_CASE("config: the folder of certificates is read, printed and part of the d
   CHECK(config_digest(*parsed) != config_digest(*parse_cluster_config(kGood, "c.yaml", "/base")));
   parsed->api_keys_file.clear();
   CHECK(*parse_cluster_config(print_cluster_config(*parsed), "p.yaml", "/") == *parsed);
-  CHECK(refusal(replace(with, "certs: pki", "certs: [pki]")) ==
-        "c.yaml:11: security.certs: expected text");
-  CHECK(refusal(replace(with, "certs: pki", "cert: pki")) ==
+  check_refused(
+      with,
+      {{"certs: pki", "certs: [pki]", "c.yaml:11: security.certs: expected text"},
+       {"certs: pki", "cert: pki",
         "c.yaml:11: security.cert: unknown key; expected one of api_keys_file, certs; did you mean "
-        "certs?");
+        "certs?"}});
 }
 
 TEST_CASE("config: what does not exist yet is refused") {
@@ -154,21 +195,23 @@ TEST_CASE("config: duplicate names and addresses are refused") {
 }
 
 TEST_CASE("config: ports that two processes of one machine would listen on are refused") {
-  CHECK(refusal(replace(kGood, "admin_port: 8081", "admin_port: 7401")) ==
+  check_refused(
+      kGood,
+      {{"admin_port: 8081", "admin_port: 7401",
         "c.yaml:3: nodes[0].admin_port: 127.0.0.1:7401 is taken by nodes[0].control_port; expected "
-        "another port");
-  CHECK(refusal(replace(kGood, "control_port: 7401", "control_port: 7449")) ==
+        "another port"},
+       {"control_port: 7401", "control_port: 7449",
         "c.yaml:3: nodes[0].data_ports: 127.0.0.1:7449 is taken by nodes[0].control_port; expected "
-        "another range");
-  CHECK(refusal(replace(kGood, "127.0.0.1:8080", "localhost:8081")) ==
+        "another range"},
+       {"127.0.0.1:8080", "localhost:8081",
         "c.yaml:4: routers[0].http: 127.0.0.1:8081 is taken by nodes[0].admin_port; expected "
-        "another port");
-  CHECK(refusal(replace(kGood, "\"127.0.0.1:8080\"", "\"0.0.0.0:7410\", insecure_http: true")) ==
+        "another port"},
+       {"\"127.0.0.1:8080\"", "\"0.0.0.0:7410\", insecure_http: true",
         "c.yaml:4: routers[0].http: 0.0.0.0:7410 is taken by nodes[0].data_ports; expected another "
-        "port");
-  CHECK(refusal(replace(kGood, "\"127.0.0.1:8080\"", "\"[::]:8081\", insecure_http: true")) ==
+        "port"},
+       {"\"127.0.0.1:8080\"", "\"[::]:8081\", insecure_http: true",
         "c.yaml:4: routers[0].http: [::]:8081 is taken by nodes[0].admin_port; expected another "
-        "port");
+        "port"}});
   const std::string two =
       replace(kGood, "seed: true}\n",
               "seed: true}\n  - {name: n2, host: 127.0.0.1, control_port: 7402, data_ports: "
@@ -181,11 +224,13 @@ TEST_CASE("config: ports that two processes of one machine would listen on are r
   CHECK(refusal(one_door) ==
         "c.yaml:5: routers[1].http: 127.0.0.1:8080 is taken by routers[0].http; expected another "
         "port");
-  CHECK(refusal(replace(one_door, "admin_port: 8082", "admin_port: 8081")) ==
+  check_refused(
+      one_door,
+      {{"admin_port: 8082", "admin_port: 8081",
         "c.yaml:4: nodes[1].admin_port: 127.0.0.1:8081 is taken by nodes[0].admin_port; expected "
-        "another port");
-  CHECK(refusal(replace(one_door, "node: n2, http", "node: n1, http")) ==
-        "c.yaml:5: routers[1]: node n1 has a router already; expected one router a node");
+        "another port"},
+       {"node: n2, http", "node: n1, http",
+        "c.yaml:5: routers[1]: node n1 has a router already; expected one router a node"}});
 }
 
 TEST_CASE("config: equal ports of different machines, and of different addresses, are fine") {
@@ -207,12 +252,13 @@ TEST_CASE("config: equal ports of different machines, and of different addresses
 }
 
 TEST_CASE("config: impossible layouts are refused with the count needed") {
-  CHECK(refusal(replace(kGood, "groups: 2", "groups: 3")) ==
-        "c.yaml:5: models: the models need 3 device slots (groups x tensor_parallel x "
-        "pipeline_parallel), "
-        "the nodes have 2; expected more devices or fewer groups");
-  CHECK(refusal(replace(kGood, "node: n1, http", "node: n9, http")) ==
-        "c.yaml:4: routers[0].node: node n9 is not in nodes; expected one of them");
+  check_refused(kGood,
+                {{"groups: 2", "groups: 3",
+                  "c.yaml:5: models: the models need 3 device slots (groups x tensor_parallel x "
+                  "pipeline_parallel), "
+                  "the nodes have 2; expected more devices or fewer groups"},
+                 {"node: n1, http", "node: n9, http",
+                  "c.yaml:4: routers[0].node: node n9 is not in nodes; expected one of them"}});
 }
 
 TEST_CASE("config: what only the whole config shows is refused at the line of its entry") {
