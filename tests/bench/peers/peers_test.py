@@ -1,0 +1,64 @@
+"""What of the peer bench needs no peer: how it reads what both sides say of themselves, and judges."""
+
+import sys
+import unittest
+
+import instruction_sets
+from peer_build import ISA_OPTIONS
+from table import judge, render_alone
+
+import servers  # makes the folder of run_tests known
+from process_case import run_tests
+
+DESCRIBE = "native avx2 (as asked), 2 threads, 91 MiB of weights, 257 KV blocks of float16 (90 MiB), numerics 91ef3f44"
+LOG = """0.00.001 I srv  llama_server: initializing ...
+0.00.007 I cmn  common_param: system_info: n_threads = 2 (n_threads_batch = 2) / 2 | CPU : SSE3 = 1 | SSSE3 = 1 | AVX = 1 | \
+AVX2 = 1 | F16C = 1 | FMA = 1 | BMI2 = 1 | {}LLAMAFILE = 1 | REPACK = 1 |
+0.00.943 I cmn          init: llama threadpool init, n_threads = 2
+"""
+BEYOND = "AVX512 = 1 | AVX512_VBMI = 1 | AVX512_VNNI = 1 | AVX512_BF16 = 1 | "
+
+
+class InstructionSets(unittest.TestCase):
+    def test_troupe_names_its_own(self):
+        self.assertEqual(instruction_sets.of_troupe(DESCRIBE), "avx2")
+        self.assertRaisesRegex(RuntimeError, "names no", instruction_sets.of_troupe, "torch, 2 threads")
+        instruction_sets.check_troupe("", "avx512")
+        instruction_sets.check_troupe("avx2", "avx2")
+        self.assertRaisesRegex(RuntimeError, "runs on avx2 where avx512", instruction_sets.check_troupe, "avx512", "avx2")
+
+    def test_a_peer_for_avx2_uses_nothing_beyond(self):
+        used = instruction_sets.of_llama(LOG.format("AVX512 = 0 | "))
+        self.assertEqual(used, ["SSE3", "SSSE3", "AVX", "AVX2", "F16C", "FMA", "BMI2", "LLAMAFILE", "REPACK"])
+        instruction_sets.check_llama("avx2", used)
+
+    def test_a_peer_that_does_is_refused_where_avx2_was_asked_for(self):
+        for beyond in (BEYOND, "AMX_INT8 = 1 | ", "AVX_VNNI = 1 | "):
+            used = instruction_sets.of_llama(LOG.format(beyond))
+            instruction_sets.check_llama("", used)
+            self.assertRaisesRegex(RuntimeError, "built for AVX2", instruction_sets.check_llama, "avx2", used)
+        self.assertRaisesRegex(RuntimeError, "built for AVX2", instruction_sets.check_llama, "avx2", ["AVX2", "SSE3"])
+
+    def test_a_log_without_the_line_is_an_error(self):
+        self.assertRaisesRegex(RuntimeError, "no system_info", instruction_sets.of_llama, "listening\n")
+
+    def test_the_build_for_avx2_asks_for_nothing_beyond(self):
+        on = [o for o in ISA_OPTIONS["avx2"] if o.endswith("=ON")]
+        self.assertEqual([o for o in on if instruction_sets.BEYOND_AVX2.match(o[len("-DGGML_"):-len("=ON")])], [])
+        self.assertIn("-DGGML_NATIVE=OFF", ISA_OPTIONS["avx2"])
+
+
+class Judging(unittest.TestCase):
+    def test_goals_are_those_of_the_instruction_set(self):
+        for isa, met in (("avx2", False), ("avx512", True)):
+            self.assertIs(judge("decode_cli", [140.0], [100.0], isa)["met"], met)
+
+    def test_shares_of_the_bandwidth_have_goals(self):
+        text = render_alone({"read": [40.0], "gemv_share": [0.84, 0.86, 0.9], "step_share": [0.69]})
+        self.assertIn("| 40 (40-40) |  |  |", text)
+        self.assertIn("| 0.86 (0.84-0.9) | >= 0.85 of it | met |", text)
+        self.assertIn("| 0.69 (0.69-0.69) | >= 0.7 of it | MISSED |", text)
+
+
+if __name__ == "__main__":
+    sys.exit(run_tests())
