@@ -1,14 +1,16 @@
-"""What of the peer bench needs no peer: how it reads what both sides say of themselves, and judges."""
+"""What of the peer bench needs no peer: how it reads what both sides say of themselves, judges, and has neighbours."""
 
+import os
 import sys
 import unittest
 
 import instruction_sets
+import neighbours
 from peer_build import ISA_OPTIONS
-from table import judge, render_alone
+from table import judge, render, render_alone
 
-import servers  # makes the folder of run_tests known
-from process_case import run_tests
+from process_case import run_tests  # neighbours made its folder known
+from processes import descendants
 
 DESCRIBE = "native avx2 (as asked), 2 threads, 91 MiB of weights, 257 KV blocks of float16 (90 MiB), numerics 91ef3f44"
 LOG = """0.00.001 I srv  llama_server: initializing ...
@@ -53,11 +55,32 @@ class Judging(unittest.TestCase):
         for isa, met in (("avx2", False), ("avx512", True)):
             self.assertIs(judge("decode_cli", [140.0], [100.0], isa)["met"], met)
 
+    def test_beside_neighbours_troupes_own_share_is_judged(self):
+        one, each = (judge(name, [0.44, 0.46, 0.40], [0.05, 0.06, 0.07], "avx2") for name in ("beside_one", "beside_each"))
+        self.assertEqual((one["met"], each["met"]), (False, True))
+        self.assertIn("| 0.44 (0.4-0.46) | 0.06 (0.05-0.07) | 7.3x | >= 0.45 of quiet | MISSED |", render("t", [one]))
+
     def test_shares_of_the_bandwidth_have_goals(self):
         text = render_alone({"read": [40.0], "gemv_share": [0.84, 0.86, 0.9], "step_share": [0.69]})
         self.assertIn("| 40 (40-40) |  |  |", text)
         self.assertIn("| 0.86 (0.84-0.9) | >= 0.85 of it | met |", text)
         self.assertIn("| 0.69 (0.69-0.69) | >= 0.7 of it | MISSED |", text)
+
+
+class Beside(unittest.TestCase):
+    def test_rates_are_taken_beside_as_many_busy_processes(self):
+        seen = []
+
+        def rate() -> float:
+            busy = [p for p in descendants(os.getpid()) if neighbours.cpu_seconds(p.pid) >= neighbours.BUSY_S]
+            seen.append(len(busy))
+            return 12 / (1 + len(busy))
+
+        shares = neighbours.rates_beside(rate)
+        cores = neighbours.cores()
+        self.assertEqual(seen, [0, 1, cores])
+        self.assertEqual(shares, {"beside_one": 1 / 2, "beside_each": 12 / (1 + cores) / 12})
+        self.assertEqual(descendants(os.getpid()), [])
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ ROWS = {
     "gap_p99": Row("p99 of the gaps that overlap it", "s", "less", {"avx2": 0.1, "avx512": 0.2}),
     "start_http": Row("start to first token, HTTP", "s", "less", _same(1.0)),
     "start_cli": Row("start to first token, bench CLIs", "s", "less", _same(1.0)),
+    "beside_one": Row("decode beside one busy neighbour", "of quiet", "more", _same(0.45), absolute=True),
+    "beside_each": Row("decode beside one on each core", "of quiet", "more", _same(0.3), absolute=True),
     "repeat": Row("repeated request p50", "us", "less", _same(80), absolute=True),
 }
 
