@@ -6,6 +6,7 @@ import unittest
 
 import instruction_sets
 import neighbours
+from greedy_check import check_texts, sure_tokens
 from peer_build import ISA_OPTIONS
 from table import judge, render, render_alone
 
@@ -65,6 +66,28 @@ class Judging(unittest.TestCase):
         self.assertIn("| 40 (40-40) |  |  |", text)
         self.assertIn("| 0.86 (0.84-0.9) | >= 0.85 of it | met |", text)
         self.assertIn("| 0.69 (0.69-0.69) | >= 0.7 of it | MISSED |", text)
+
+
+class Said:
+    """A server that says the same to everybody."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def post(self, path: str, body: dict) -> dict:
+        return {"content": self.text[: body["n_predict"]]}
+
+
+class Texts(unittest.TestCase):
+    def test_troupe_is_sure_up_to_the_first_near_tie(self):
+        top = [{"a": -0.1, "b": -3.0}, {"c": -1.0, "b": -1.5}, {"d": -1.0, "e": -1.3}, {"f": -0.1, "g": -9.0}]
+        self.assertEqual(sure_tokens({"tokens": ["a", "c", "d", "f"], "top_logprobs": top}, 0.35), ["a", "c"])
+        self.assertEqual(sure_tokens({"tokens": ["a"], "top_logprobs": [{"a": -0.1}]}, 0.35), [])
+        self.assertEqual(sure_tokens({"tokens": ["\ufffd"], "top_logprobs": top[:1]}, 0.35), [])
+
+    def test_a_peer_that_says_another_text_is_refused(self):
+        check_texts(Said("abcd"), [([1, 2], 3, "abc"), ([3], 2, "ab")])
+        self.assertRaisesRegex(RuntimeError, "says 'abd' where troupe is sure of 'abc'", check_texts, Said("abd"), [([1], 3, "abc")])
 
 
 class Beside(unittest.TestCase):

@@ -11,6 +11,7 @@ The first run builds the peer. TROUPE_BINARY chooses another executable. Read RE
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 import bandwidth
 import instruction_sets
 from calibrate import best_variants
-from greedy_check import check_greedy
+from greedy_check import check_greedy, check_texts, sure_texts
 from peer_build import MODEL, prepare, q4_0
 from scenarios import SCENARIOS
 from servers import TROUPE, Server
@@ -62,22 +63,27 @@ def measure(name: str, sides: list, rounds: int, salt: str) -> dict[str, dict[st
     return figures
 
 
-def check_peer(variant: Llama, asked: str, golden: bool) -> list[str]:
-    """The instruction sets that it really uses. Before anything is timed, they and its text must be right."""
+def check_peer(variant: Llama, asked: str, sure: list) -> list[str]:
+    """The instruction sets that it really uses. Before anything is timed, they and its text must be right. `sure`: what it
+    must say; of the shipped file the goldens tell."""
     with Server(variant, "-lv", "4") as server:
         used = instruction_sets.of_llama(server.wait_ready().log())
         instruction_sets.check_llama(asked, used)
-        if golden:
+        if variant.model == MODEL:
             check_greedy(server)
-    progress(f"{variant} uses {' '.join(used)}" + ("; its greedy text is right" if golden else ""))
+        else:
+            check_texts(server, sure)
+    progress(f"{variant} uses {' '.join(used)}; its greedy text is right")
     return used
 
 
 def one_table(title: str, troupe: Troupe, peer_model: Path, names: list[str], rounds: int, isa: str, peer_isa: str) -> dict:
     chosen = best_variants(peer_model, troupe.threads, peer_isa, {SCENARIOS[n].variant for n in names})
-    used = {}
-    for variant in set(chosen.values()):
-        used[str(variant)] = check_peer(variant, peer_isa, golden=peer_model == MODEL)  # the goldens are of this file
+    sure = []
+    if peer_model != MODEL:
+        with Server(dataclasses.replace(troupe, model=peer_model)) as server:
+            sure = sure_texts(server.wait_ready())
+    used = {str(variant): check_peer(variant, peer_isa, sure) for variant in set(chosen.values())}
     verdicts = []
     for name in names:
         figures = measure(name, [troupe, chosen[SCENARIOS[name].variant]], rounds, f"{title} {os.getpid()}")
