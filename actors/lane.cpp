@@ -3,9 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <thread>
 
+#include "actors/machine.h"
 #include "actors/served_model.h"
 #include "actors/state_dir.h"
 #include "config/check.h"
@@ -31,20 +30,6 @@ bool share_a_host(const LoadOrder& order, size_t rank) {
   return order.hosts.empty() || order.hosts[rank] == order.hosts[static_cast<size_t>(order.rank)];
 }
 }  // namespace
-
-MachineFacts machine_facts() {
-  MachineFacts facts;
-  facts.cores = static_cast<int32_t>(std::max(1u, std::thread::hardware_concurrency()));
-  if (std::FILE* file = std::fopen("/proc/meminfo", "re")) {
-    char line[256];
-    long long kib = 0;
-    while (std::fgets(line, sizeof line, file))
-      if (std::sscanf(line, "MemAvailable: %lld kB", &kib) == 1)
-        facts.memory_available = kib * kKiB;
-    std::fclose(file);
-  }
-  return facts;
-}
 
 DeviceLane::DeviceLane(std::shared_ptr<RankMemory> memory, RankListen own)
     : meeting_(std::move(memory), std::move(own)), thread_([this] { loop(); }) {}

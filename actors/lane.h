@@ -119,6 +119,4 @@ class DeviceLane final : public Lane {
   std::thread thread_;
 };
 
-MachineFacts machine_facts();
-
 }  // namespace troupe

@@ -239,7 +239,7 @@ Result<void> run_node(NodeOptions options) {
   spawner.run();
   children.reset();  // what still runs is killed and reaped
   std::lock_guard lock(outcome_mutex);
-  if (outcome) give_up(*outcome);
+  if (outcome) give_up(options.reword ? options.reword(*outcome) : *outcome);
   leave_node(0);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "actors/log.h"
@@ -21,6 +22,8 @@ struct NodeOptions {
   std::string state_dir;  ///< of this node
   LogFormat log = LogFormat::text;
   OnLoadFailure on_load_failure = OnLoadFailure::retry;
+  /// Says a reason to give up in the words of who started this; none: as it is.
+  std::function<Error(Error)> reword;
 };
 
 /// Runs until drained (SIGTERM, SIGINT; a second one ends the drain at once), then ends the

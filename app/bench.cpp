@@ -12,7 +12,7 @@
 
 #include <unistd.h>
 
-#include "actors/lane.h"
+#include "actors/machine.h"
 #include "app/bench_report.h"
 #include "app/bench_steps.h"
 #include "app/commands.h"

@@ -73,6 +73,11 @@ std::string config_text(const ServeFlags& f, uint16_t port) {
   return out;
 }
 
+std::string flag_of(std::string key) {
+  std::replace(key.begin(), key.end(), '_', '-');
+  return "--" + key;
+}
+
 /// Users of flags have no file: "serve:9: models[0].kv_memory: expected ..." becomes
 /// "--kv-memory: expected ...".
 Error in_words_of_flags(Error error) {
@@ -84,9 +89,20 @@ Error in_words_of_flags(Error error) {
     error.message = expected;
     return error;
   }
-  std::string flag = key;
-  std::replace(flag.begin(), flag.end(), '_', '-');
-  error.message = fmt::format("--{}: {}", flag, expected);
+  error.message = fmt::format("{}: {}", flag_of(key), expected);
+  return error;
+}
+
+/// Nor have they keys: "model m: kv_memory asks for ..." becomes "model m: --kv-memory asks for
+/// ...".
+Error load_failure_in_flags(Error error) {
+  std::string& text = error.message;
+  for (const std::string key : {"kv_memory", "ctx", "tensor_parallel", "pipeline_parallel"})
+    for (size_t at = text.find(' ' + key, text.find(": ")); at != std::string::npos;
+         at = text.find(' ' + key, at + 1)) {
+      const size_t end = at + 1 + key.size();
+      if (end == text.size() || text[end] == ' ') text.replace(at + 1, key.size(), flag_of(key));
+    }
   return error;
 }
 
@@ -115,6 +131,7 @@ Result<int> serve(ServeFlags f) {
       (f.state.empty() ? default_state_dir(fmt::format("serve-{}", f.port)) : f.state) + "/n1";
   options.log = f.log == "json" ? LogFormat::json : LogFormat::text;
   options.on_load_failure = OnLoadFailure::give_up;
+  options.reword = &load_failure_in_flags;
   if (auto ran = run_node(std::move(options)); !ran) return std::unexpected(ran.error());
   return 0;
 }

@@ -65,6 +65,16 @@ Result<void> check_ranks(const LoadOrder& order, const std::string& backend) {
   return {};
 }
 
+/// Words for whose memory ended, and what else may be done about it.
+struct OwnerOfMemory {
+  const char* owner;
+  const char* way_out;
+};
+OwnerOfMemory owner_of(MemoryLimit limit) {
+  if (limit == MemoryLimit::machine) return {"this machine", ""};
+  return {"this container (its cgroup)", " or raise the container's limit"};
+}
+
 /// `told`: the order says how much KV; else it is as much as `most` bytes allow, if free memory
 /// does.
 std::string reasons(const LoadPlan& plan, int32_t cores, bool told, int64_t most) {
@@ -128,24 +138,26 @@ Result<LoadPlan> plan_load(const LoadOrder& order, const ModelSpec& spec,
             order.model, order.context, spec.context),
         "ctx");
   const bool told = order.kv_blocks > 0 || order.kv_memory > 0;
+  const OwnerOfMemory whose = owner_of(machine.memory_limit);
   int64_t most = d.kv_memory;
   if (oracle) {
     plan.budget.kv_blocks = order.kv_blocks > 0 ? order.kv_blocks : kOracleBlocks;
   } else {
     if (host.weights > machine.memory_available)
       return fail(ErrorCode::too_large,
-                  fmt::format("model {}: its weights need {} MiB{}, {} MiB of memory are "
-                              "free; use a smaller model",
+                  fmt::format("model {}: its weights need {} MiB{}, but {} has {} MiB of memory "
+                              "left; use a smaller model{}",
                               order.model, host.weights / kMiB, torch ? " in float32" : "",
-                              machine.memory_available / kMiB),
+                              whose.owner, machine.memory_available / kMiB, whose.way_out),
                   "source");
     const int64_t room = machine.memory_available - host.weights;
     const int64_t asked = order.kv_blocks > 0 ? order.kv_blocks : order.kv_memory / own.kv_block;
     if (asked > room / host.kv_block)
       return fail(ErrorCode::too_large,
-                  fmt::format("model {}: kv_memory asks for {} MiB, {} MiB of memory are free "
-                              "beside the weights; ask for less",
-                              order.model, asked * host.kv_block / kMiB, room / kMiB),
+                  fmt::format("model {}: kv_memory asks for {} MiB, but {} has {} MiB of memory "
+                              "left beside the weights; ask for less{}",
+                              order.model, (asked * host.kv_block + kMiB - 1) / kMiB, whose.owner,
+                              room / kMiB, whose.way_out),
                   "kv_memory");
     const int64_t blocks =
         told ? asked : std::min(d.kv_memory / own.kv_block, room / 4 / host.kv_block);

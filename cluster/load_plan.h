@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cluster/batcher.h"
+#include "cluster/memory_room.h"
 #include "cluster/messages.h"
 #include "config/result.h"
 #include "model/model_spec.h"
@@ -18,6 +19,7 @@ namespace troupe {
 struct MachineFacts {
   int64_t memory_available = 0;  ///< bytes
   int32_t cores = 1;
+  MemoryLimit memory_limit = MemoryLimit::machine;  ///< whose limit the memory ends at
 };
 
 struct LoadPlan {

@@ -139,6 +139,7 @@ class Value {
                      : unit == "KiB" ? kKiB
                      : unit == "MiB" ? kMiB
                      : unit == "GiB" ? kGiB
+                     : unit == "TiB" ? 1024 * kGiB
                                      : 0;
     if (s.empty() || error != std::errc() || factor == 0 || value < 0 || value > high / factor ||
         value * factor < low)

@@ -136,8 +136,16 @@ Drawn SamplerSlot::draw(std::span<const float> logits, int32_t position,
   }
   const std::span<const float> z = adjusted(logits, scratch);
   if (z.data() != logits.data()) best = exact_largest(z);
-  drawn.token =
-      greedy() ? best.index : draw_from(z, best.index, 1 / open_.temperature, position, scratch);
+  if (greedy()) {
+    drawn.token = best.index;
+  } else if (z.data() == logits.data() && few()) {
+    // The same token as from all, without the weights of the others.
+    scratch.top.resize(std::min(static_cast<size_t>(open_.top_k) + 1, logits.size()));
+    largest_logits(logits, 0, scratch.top);
+    drawn.token = draw_from(scratch.top, 1 / open_.temperature, position, scratch);
+  } else {
+    drawn.token = draw_from(z, best.index, 1 / open_.temperature, position, scratch);
+  }
   if (open_.n_logprobs >= 0) {
     const LogNormaliser normaliser = normalise(logits, scratch.blocks);
     drawn.logprob = normaliser.logprob(logits[static_cast<size_t>(drawn.token)]);
@@ -170,11 +178,12 @@ bool SamplerSlot::greedy() const {
   return open_.temperature <= 0 || !std::isfinite(1 / open_.temperature);
 }
 
+bool SamplerSlot::few() const { return open_.top_k > 0 && open_.top_k <= kSummaryTopMax; }
+
 RowNeeds SamplerSlot::needs() const {
   if (penalises_ || !open_.bias.empty()) return {.of = RowNeeds::Of::all};
   if (open_.temperature == 0 && open_.n_logprobs < 0) return {.of = RowNeeds::Of::largest};
-  const bool few = greedy() || (open_.top_k > 0 && open_.top_k <= kSummaryTopMax);
-  if (!few || open_.n_logprobs > kSummaryTopMax) return {.of = RowNeeds::Of::all};
+  if (!(greedy() || few()) || open_.n_logprobs > kSummaryTopMax) return {.of = RowNeeds::Of::all};
   // One more than top_k tells whether it leaves any out.
   return {.of = RowNeeds::Of::summary,
           .top = std::max(greedy() ? 1 : open_.top_k + 1, open_.n_logprobs),

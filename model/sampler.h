@@ -67,6 +67,7 @@ class SamplerSlot {
   int32_t draw_from(std::span<const TokenLogprob> top, float inverse_temperature, int32_t position,
                     SamplerScratch& scratch) const;
   bool greedy() const;
+  bool few() const;  ///< a top_k so small that the largest few logits decide a draw
   double uniform(int32_t position) const;
 
   SlotOpen open_;  ///< without `history`, which counts_ replaces

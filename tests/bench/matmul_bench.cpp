@@ -3,21 +3,23 @@
 // pages ("cold") and once with weights that stay in L2 ("warm"). Thread CPU time, best decile.
 //   matmul_bench [--isa NAME] [--kind NAME] [--rows N] [--cols N]
 #include <immintrin.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <random>
 #include <string_view>
 #include <vector>
 
-#include "model/native/matmul.h"
-#include "model/native/pack.h"
+#include "tests/bench/matmul_data.h"
 
 using namespace troupe::native;
+using troupe::bench::fill;
+using troupe::bench::huge_pages;
+using troupe::bench::Kind;
+using troupe::bench::kKinds;
+using troupe::bench::Tile;
 
 namespace {
 
@@ -46,72 +48,6 @@ double best_of(double seconds, F f) {
   }
   std::ranges::sort(all);
   return all[all.size() / 10];
-}
-
-unsigned char* huge_pages(size_t bytes) {
-  constexpr size_t kHuge = size_t{2} << 20;
-  const size_t rounded = (bytes + 2 * kHuge) / kHuge * kHuge;
-  void* at = mmap(nullptr, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (at == MAP_FAILED) std::abort();
-  const auto start = (reinterpret_cast<uintptr_t>(at) + kHuge - 1) / kHuge * kHuge;
-  auto* aligned = reinterpret_cast<unsigned char*>(start);
-  madvise(aligned, rounded - kHuge, MADV_HUGEPAGE);
-  return aligned;
-}
-
-struct Kind {
-  std::string_view name;
-  PackFormat format;
-};
-constexpr Kind kKinds[] = {
-    {"w4", {PackKind::w4, ScaleType::f16}},       {"w4m", {PackKind::w4m, ScaleType::f16}},
-    {"w4m/f32", {PackKind::w4m, ScaleType::f32}}, {"w8", {PackKind::w8, ScaleType::f16}},
-    {"w8m", {PackKind::w8m, ScaleType::f16}},     {"q6", {PackKind::q6, ScaleType::f16}},
-    {"f32", {PackKind::f32, ScaleType::f16}},     {"f16", {PackKind::f16, ScaleType::f16}},
-    {"bf16", {PackKind::bf16, ScaleType::f16}}};
-
-class Tile {
- public:
-  Tile(int32_t rows, int32_t groups)
-      : q_(std::aligned_alloc(64, static_cast<size_t>(rows * groups) * 64)),
-        floats_(std::aligned_alloc(64, static_cast<size_t>(rows * groups) * 64 * 4)) {
-    const auto n = static_cast<size_t>(rows * groups);
-    auto* f = static_cast<float*>(floats_);
-    std::fill(f, f + 64 * n, 0.5f);
-    std::memset(q_, 3, 64 * n);
-    auto* sums = reinterpret_cast<int32_t*>(static_cast<char*>(q_) + 32 * n);
-    tile = {.rows = rows,
-            .groups = groups,
-            .q = static_cast<int8_t*>(q_),
-            .s = f,
-            .p = f + n,
-            .minus8 = sums,
-            .minus128 = sums + n,
-            .minus128_of = {sums + 2 * n, sums + 3 * n},
-            .x = f + (2 * n + 15) / 16 * 16,
-            .x_stride = 32 * groups};
-  }
-  ~Tile() {
-    std::free(q_);
-    std::free(floats_);
-  }
-  Tile(const Tile&) = delete;
-  Tile& operator=(const Tile&) = delete;
-  ActivationTile tile;
-
- private:
-  void* q_;
-  void* floats_;
-};
-
-/// Finite scales, any weights.
-void fill(const PackedMatrix& shape, unsigned char* at) {
-  const auto bytes = static_cast<size_t>(shape.bytes());
-  std::mt19937_64 rng(1);
-  for (size_t i = 0; i + 8 <= bytes; i += 8) {
-    const uint64_t word = rng() & 0x3f3f3f3f3f3f3f3full;  // small halves, floats and bytes
-    std::memcpy(at + i, &word, 8);
-  }
 }
 
 void measure(Isa isa, const Kind& kind, int32_t rows, int32_t cols, size_t bytes, double seconds,

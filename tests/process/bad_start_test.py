@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 from cluster_under_test import Cluster
+from node_state import NodeState
 from process_case import ProcessCase, run_tests
 from processes import poll, session_members
-from started import BINARY, MODEL, TINY, short_folder
+from started import BINARY, MODEL, TINY, short_folder, start
 
 REFUSED_S = 10
 CONFIG = """cluster: demo
@@ -101,6 +102,36 @@ class BadStart(ProcessCase):
     def test_a_tokenizer_that_does_not_compile(self):
         path = self.altered_model("tokenizer.json", "(?i:'s", "((?i:'s")
         self.check_says(self.serve(str(path)), str(path), "split pattern", "not understood")
+
+    # -- memory
+
+    def test_more_kv_than_there_is_memory_for(self):
+        sentence = self.serve(MODEL, "--kv-memory", "10TiB")
+        self.check_says(sentence, "--kv-memory asks for 10485760 MiB", "MiB of memory left beside the weights; ask for less")
+        self.assertRegex(sentence, r"but this (machine|container \(its cgroup\)) has \d+ MiB")
+        self.assertNotIn("kv_memory", sentence)
+        self.check_says(self.serve(MODEL, "--kv-memory", "2MiB", "--ctx", "4000"), "--ctx 4000 needs more KV", "more --kv-memory or")
+
+    def test_more_kv_in_a_config_than_there_is_memory_for(self):
+        """A node of a cluster goes on trying, and says why the group is not there in words of its config."""
+        path = self.folder / "cluster.yaml"
+        models = f"  - {{name: big, source: {MODEL}, backend: native, kv_memory: 10TiB}}\n"
+        path.write_text(CONFIG.replace("  - {name: oracle, backend: oracle}\n", models))
+        state = NodeState(self.folder / "n1")
+        with open(self.folder / "log", "w+b") as log:
+            node = start([BINARY, "node", "--config", str(path), "--name", "n1", "--state", str(self.folder)], log)
+            try:
+                def why() -> str:
+                    return " ".join(a.get("reason", "") for a in state.own().get("actors", []))
+
+                poll("the shard says why", REFUSED_S, lambda: "kv_memory" in why())
+                self.check_says(why(), "loading failed: model big: kv_memory asks for 10485760 MiB, but this ",
+                                "MiB of memory left beside the weights; ask for less")
+                self.assertIsNone(node.poll())
+            finally:
+                node.send_signal(signal.SIGTERM)
+                self.assertEqual(node.wait(REFUSED_S), 0)
+        poll("no process is left", 5, lambda: not session_members(node.pid))
 
     # -- ports and the state directory
 

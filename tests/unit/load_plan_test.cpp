@@ -88,7 +88,8 @@ TEST_CASE("load plan: native keeps weights as the file has them and KV in 16 or 
   CHECK(plan(o, "native").budget.kv_blocks == 100);
   const Error e = refused(order(), "native", kFileBytes - 1);
   CHECK(e.message ==
-        "model m: its weights need 1 MiB, 0 MiB of memory are free; use a smaller model");
+        "model m: its weights need 1 MiB, but this machine has 0 MiB of memory left; use a smaller "
+        "model");
   CHECK(resolve_backend("auto") == "native");
 }
 
@@ -161,8 +162,8 @@ TEST_CASE("load plan: what does not fit in memory is refused before anything is 
     CHECK(e.code == ErrorCode::too_large);
     CHECK(e.param == "source");
     CHECK(e.message ==
-          "model m: its weights need 0 MiB in float32, 0 MiB of memory are free; use a smaller "
-          "model");
+          "model m: its weights need 0 MiB in float32, but this machine has 0 MiB of memory "
+          "left; use a smaller model");
   }
   SUBCASE("weights that just fit leave no room for KV") {
     const Error e = refused(o, "torch", kWeights + 7 * kBlock);
@@ -177,8 +178,19 @@ TEST_CASE("load plan: what does not fit in memory is refused before anything is 
     CHECK(e.code == ErrorCode::too_large);
     CHECK(e.param == "kv_memory");
     CHECK(e.message ==
-          "model m: kv_memory asks for 2048 MiB, 1023 MiB of memory are free beside the weights; "
-          "ask for less");
+          "model m: kv_memory asks for 2048 MiB, but this machine has 1023 MiB of memory left "
+          "beside the weights; ask for less");
+  }
+  SUBCASE("a container's limit is named") {
+    o.kv_memory = 2 * kGiB;
+    const MemoryNeeds needs{.weights = kMiB, .kv_block = kNativeBlock};
+    const auto made =
+        plan_load(o, spec(), "native", needs, needs, {kGiB, 8, MemoryLimit::container});
+    REQUIRE(!made.has_value());
+    CHECK(made.error().param == "kv_memory");
+    CHECK(made.error().message ==
+          "model m: kv_memory asks for 2048 MiB, but this container (its cgroup) has 1023 MiB of "
+          "memory left beside the weights; ask for less or raise the container's limit");
   }
   SUBCASE("the KV asked for in blocks") {
     o.kv_blocks = 1 << 20;
@@ -261,12 +273,13 @@ TEST_CASE("load plan: ranks on one machine share its memory") {
   const auto asked = plan_load(o, spec(), "native", own, host, machine(11 * kMiB));
   REQUIRE(!asked.has_value());
   CHECK(asked.error().message ==
-        "model m: kv_memory asks for 16 MiB, 8 MiB of memory are free beside the weights; ask for "
-        "less");
+        "model m: kv_memory asks for 16 MiB, but this machine has 8 MiB of memory left beside the "
+        "weights; ask for less");
   const auto heavy = plan_load(order(), spec(), "native", own, host, machine(3 * kMiB - 1));
   REQUIRE(!heavy.has_value());
   CHECK(heavy.error().message ==
-        "model m: its weights need 3 MiB, 2 MiB of memory are free; use a smaller model");
+        "model m: its weights need 3 MiB, but this machine has 2 MiB of memory left; use a smaller "
+        "model");
 }
 
 TEST_CASE("load plan: a group serves with the least of what its ranks have room for") {

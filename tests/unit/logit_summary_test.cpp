@@ -62,7 +62,7 @@ TEST_CASE("logit summary: a draw from it is the draw from all logits, bit for bi
   const auto pick = [&](int32_t low, int32_t high) {
     return std::uniform_int_distribution(low, high)(random);
   };
-  SamplerScratch scratch, other_scratch;
+  SamplerScratch scratch, alone_scratch, other_scratch;
   int summaries = 0, cut_by_k = 0, random_draws = 0;
   for (int round = 0; round < 3000; ++round) {
     CAPTURE(round);
@@ -84,7 +84,13 @@ TEST_CASE("logit summary: a draw from it is the draw from all logits, bit for bi
     ++summaries;
     random_draws += open.temperature > 0;
     cut_by_k += open.temperature > 0 && logits.size() > static_cast<size_t>(open.top_k);
-    const Drawn expected = slot.draw(logits, 7, scratch);
+    // A bias of nothing takes the way over all tokens' weights.
+    open.bias = {{0, 0.0f}};
+    const Drawn expected = SamplerSlot(open).draw(logits, 7, scratch);
+    const Drawn alone = slot.draw(logits, 7, alone_scratch);
+    REQUIRE(alone.token == expected.token);
+    REQUIRE(std::bit_cast<uint32_t>(alone.logprob) == std::bit_cast<uint32_t>(expected.logprob));
+    REQUIRE(std::ranges::equal(alone.top, expected.top));
     const Gathered gathered = gather(logits, needs, random);
     const Drawn drawn = slot.draw(gathered.view(), 7, other_scratch);
     REQUIRE(drawn.token == expected.token);

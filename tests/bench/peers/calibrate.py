@@ -29,12 +29,12 @@ MEASURES = {"decode": lambda llama: max(llama.decode(128, 32) for _ in range(TRI
             "serve": burst}
 
 
-def best_variants(model, threads: int, kinds: set[str]) -> dict[str, Llama]:
+def best_variants(model, threads: int, isa: str, kinds: set[str]) -> dict[str, Llama]:
     chosen = {}
     for kind in sorted(kinds):
         tried = {}
         for name, repack in itertools.product(BUILDS, (True, False)):
-            llama = Llama(model, threads, name, repack)
+            llama = Llama(model, threads, name, repack, isa)
             tried[llama] = MEASURES[kind](llama)
         chosen[kind] = max(tried, key=tried.get)
         print(f"peers: {model.name}, {kind}: " + "; ".join(f"{x} {v:.0f} tok/s" for x, v in tried.items()),

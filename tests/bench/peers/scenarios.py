@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
+from neighbours import rates_beside
 from servers import Server
 from workload import client, completion, stream_all
 
@@ -15,6 +16,7 @@ PROMPT, GENERATE, CONCURRENT = 128, 128, 16
 RUNNING, LONG_PROMPT = 4, 512
 ARRIVES_AFTER = 16  # tokens that each running stream has had when the long prompt comes
 START_S = 60
+BESIDE_TOKENS = 64  # the peer may be at a twentieth of its rate
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -76,6 +78,10 @@ def start_http(side, salt) -> dict:
         raise RuntimeError(f"{side.name} gave no token within {START_S} s: {server.log()[-1500:]}")
 
 
+def neighbours(side, _) -> dict:
+    return rates_beside(lambda: side.decode(PROMPT, BESIDE_TOKENS))
+
+
 def repeat(server, salt) -> dict:
     """Microseconds. troupe answers from its response cache; the peer, which has none, computes again."""
     ours = server.side.name == "troupe"
@@ -101,5 +107,6 @@ SCENARIOS = {
     "gaps": Scenario(gaps, True, "serve"),
     "start_http": Scenario(start_http, False, "serve"),
     "start_cli": Scenario(start_cli, False, "decode"),
+    "neighbours": Scenario(neighbours, False, "decode"),
     "repeat": Scenario(repeat, True, "serve"),
 }

@@ -65,22 +65,26 @@ class Llama:
     threads: int
     build: str = "pthread"
     repack: bool = True
+    isa: str = ""  # as of peer_build
     name = "llama.cpp"
     api_model = "peer"
 
     def __str__(self) -> str:
-        return f"{self.build}, {'repack and AMX where there is' if self.repack else '--no-repack'}"
+        return f"{self.isa or 'best'} {self.build}, {'repack and AMX where there is' if self.repack else '--no-repack'}"
+
+    def _tool(self, name: str) -> Path:
+        return build(self.build, self.isa) / name
 
     def _environment(self) -> dict:
         return {"OMP_WAIT_POLICY": "passive"} if self.build == "openmp" else {}
 
     def serve(self, port: int, state: Path):
-        return [build(self.build) / "llama-server", "-m", self.model, "--alias", self.api_model, "--host", "127.0.0.1",
+        return [self._tool("llama-server"), "-m", self.model, "--alias", self.api_model, "--host", "127.0.0.1",
                 "--port", str(port), "-t", str(self.threads), "-c", str(CONTEXT), "-np", str(SLOTS),
                 *([] if self.repack else ["--no-repack"])], self._environment()
 
     def bench(self, *options) -> tuple[dict, float]:
-        out, took = timed_call([build(self.build) / "llama-bench", "-m", self.model, "-t", self.threads, "--repack",
+        out, took = timed_call([self._tool("llama-bench"), "-m", self.model, "-t", self.threads, "--repack",
                                 int(self.repack), "-r", 1, "-o", "json", *options], self._environment())
         return json.loads(out)[-1], took
 

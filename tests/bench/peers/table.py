@@ -27,7 +27,25 @@ ROWS = {
     "gap_p99": Row("p99 of the gaps that overlap it", "s", "less", {"avx2": 0.1, "avx512": 0.2}),
     "start_http": Row("start to first token, HTTP", "s", "less", _same(1.0)),
     "start_cli": Row("start to first token, bench CLIs", "s", "less", _same(1.0)),
+    "beside_one": Row("decode beside one busy neighbour", "of quiet", "more", _same(0.45), absolute=True),
+    "beside_each": Row("decode beside one on each core", "of quiet", "more", _same(0.3), absolute=True),
     "repeat": Row("repeated request p50", "us", "less", _same(80), absolute=True),
+}
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A row of what troupe does of itself; shares have a goal where decoding is bound by the memory."""
+
+    what: str
+    unit: str
+    goal: float | None = None
+
+
+ALONE = {
+    "read": Alone("read bandwidth, as many bytes as the weights", "GB/s"),
+    "gemv_share": Alone("matrix kernels at one row, alone", "of it", 0.85),
+    "step_share": Alone("whole step, batch 1, context <= 256", "of it", 0.7),
 }
 
 
@@ -56,4 +74,14 @@ def render(title: str, verdicts: list[dict]) -> str:
         goal = f"{sign} {v['goal']:g} {v['unit']}" if v["goal_is_absolute"] else f"{sign} {v['goal']:g}x"
         lines.append(f"| {v['what']} | {v['unit']} | {spread(v['troupe'])} | {spread(v['llama'])} |"
                      f" {v['ratio']:.2g}x | {goal} | {'met' if v['met'] else 'MISSED'} |")
+    return "\n".join(lines)
+
+
+def render_alone(figures: dict[str, list[float]]) -> str:
+    lines = ["Troupe beside the memory, huge pages, same threads\n", "| what | unit | troupe | goal | |", "|---|---|---|---|---|"]
+    for name, values in figures.items():
+        row = ALONE[name]
+        goal = "" if row.goal is None else f">= {row.goal:g} {row.unit}"
+        verdict = "" if row.goal is None else "met" if statistics.median(values) >= row.goal else "MISSED"
+        lines.append(f"| {row.what} | {row.unit} | {spread(values)} | {goal} | {verdict} |")
     return "\n".join(lines)
