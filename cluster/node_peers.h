@@ -1,10 +1,11 @@
 // The other nodes of the cluster as this one knows them: whom it is linked to, which incarnation
 // counts, what the failure detector says, and what each told of its groups and actors. The node
 // with the lower name dials, both greet. A broken link is no death: what a node told stands until
-// the detector's verdict. Dead, its groups are out and its streams are cut; it comes in again by a
-// new Hello. While one process of a node is linked another one of its name is refused: a restarted
-// node gets in as soon as the link of its former life broke or was judged dead.
-// Pure; part of NodeSupervisor. Bounded by the configured nodes.
+// the detector's verdict, but a node whose last report is old is suspect: its groups get no new
+// work, and what runs on them goes on. Dead, its groups are out and its streams are cut; it comes
+// in again by a new Hello. While one process of a node is linked another one of its name is
+// refused: a restarted node gets in as soon as the link of its former life broke or was judged
+// dead. Pure; part of NodeSupervisor. Bounded by the configured nodes.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@
 
 #include "cluster/failure_detector.h"
 #include "cluster/messages.h"
+#include "cluster/report_ages.h"
 #include "config/limits.h"
 #include "config/result.h"
 
@@ -41,6 +43,7 @@ struct PeerSpec {
 struct NodePeersConfig {
   Hello own;  ///< what this node says of itself
   std::vector<PeerSpec> peers;
+  double timing_scale = 1;
 };
 
 namespace peer_in {
@@ -184,18 +187,21 @@ class NodePeers {
   void on_from(Time now, Peer& peer, const peer_in::From& from, std::vector<PeerEffect>& out);
   void on_hello(Time now, Peer& peer, const peer_in::From& from, const Hello& hello,
                 std::vector<PeerEffect>& out);
-  void on_report(Peer& peer, const NodeReport& report, std::vector<PeerEffect>& out);
+  void on_report(Time now, Peer& peer, const NodeReport& report, std::vector<PeerEffect>& out);
   void on_judged(Time now, Peer& peer, Verdict verdict, std::vector<PeerEffect>& out);
   Result<void> judge(const Peer& peer, PeerLinkId link, const Hello& hello) const;
-  void join(Peer& peer, const peer_in::From& from, const Hello& hello,
+  void join(Time now, Peer& peer, const peer_in::From& from, const Hello& hello,
             std::vector<PeerEffect>& out);
+  void age_reports(Time now, std::vector<PeerEffect>& out);
   void unlink(Time now, Peer& peer, std::string why, Duration most, std::vector<PeerEffect>& out);
   void forget(Peer& peer, const std::string& why, std::vector<PeerEffect>& out);
   std::string why_not_in(const Peer& peer) const;
+  std::string late(const Peer& peer) const;  ///< empty: its last report is fresh
   GroupEndpoint endpoint(const Peer& peer, const PeerGroup& group) const;
 
   NodePeersConfig config_;
   std::map<std::string, Peer> peers_;
+  ReportAges ages_;  ///< of those with an incarnation
   uint64_t dropped_ = 0;
 };
 

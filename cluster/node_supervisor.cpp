@@ -19,7 +19,7 @@ NodeSupervisor::NodeSupervisor(NodeSupervisorConfig config)
     : config_(std::move(config)),
       membership_({config_.cluster, config_.node, config_.build, config_.wire_version,
                    config_.config_digest}),
-      peers_({hello_of(config_), config_.peers}) {
+      peers_({hello_of(config_), config_.peers, config_.limits.timing_scale}) {
   for (const ChildSpec& child : config_.children) membership_.add(child.name, child.role);
   adopt_groups();
   table_ = {config_.incarnation, 1, endpoints()};

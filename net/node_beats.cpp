@@ -1,6 +1,7 @@
 #include "net/node_beats.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -95,6 +96,7 @@ class BeatLoop final : public NodeBeats {
 };
 
 void BeatLoop::run() {
+  ::pthread_setname_np(::pthread_self(), "beats");
   Time next_beat = steady_now();
   for (;;) {
     Time now = steady_now();

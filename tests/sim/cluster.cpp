@@ -46,6 +46,7 @@ void Cluster::start_node(Site& site) {
   site.deaths.clear();
   world.trace(site.config.node, "starts");
   world.post(site.node, Duration{}, [n = site.node] { n->input(node_in::Start{}); });
+  if (several()) site.node->beat_nodes();
 }
 
 void Cluster::kill_node(Site& site, World::Death how, Duration back_after) {

@@ -17,7 +17,10 @@ NodeHost::NodeHost(Cluster& c, Site& s, NodeSupervisorConfig config)
   host = s.host;
 }
 
-void NodeHost::resumed(Duration pause) { detect(detector_in::OwnLag{pause}); }
+void NodeHost::resumed(Duration pause) {
+  hangs = false;
+  detect(detector_in::OwnLag{pause});
+}
 
 void NodeHost::input(NodeInput in) {
   cluster.tamper.to_node(name, in);
@@ -54,6 +57,8 @@ void NodeHost::detect(const DetectorInput& in) {
     world.trace(name, "{} is {}", e.peer, name_of(e.verdict));
     world.expect(!cluster.clients.calm || e.verdict != Verdict::dead,
                  "{} was found dead without any fault", e.peer);
+    world.expect(!cluster.only_hangs || e.verdict != Verdict::dead,
+                 "{} was found dead though its beats went on", e.peer);
     input(node_in::Judged{e.peer, e.incarnation, e.verdict});
   }
   arm_timer(*this, detector_timer, detector.deadline(), [this] { detect(detector_in::Tick{}); });

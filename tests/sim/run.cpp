@@ -121,6 +121,7 @@ Faults draw_faults(World& world, bool several) {
   if (several) {
     f.node_every = maybe(Duration(2s));
     f.way_every = maybe(Duration(1s));
+    f.node_hang_every = maybe(Duration(2s));
   } else {
     f.node_dies = world.chance(0.1);
   }
@@ -138,7 +139,13 @@ class Run {
     world_.delay_max = world_.between(200us, 5ms);
     clients_.calm =
         world_.chance(0.15) && options.tamper == nullptr && cluster_.batcher.queue_max >= 64;
-    if (!clients_.calm) planned_ = draw_faults(world_, cluster_.several());
+    if (options.only_hangs) {
+      clients_.calm = false;
+      cluster_.only_hangs = true;
+      planned_.node_hang_every = 1s;
+    } else if (!clients_.calm) {
+      planned_ = draw_faults(world_, cluster_.several());
+    }
     drains_ = world_.chance(0.25);
     faults_begin_ = world_.now() + (cluster_.several() ? kForms : 500ms);
     faults_end_ = faults_begin_ + kFaultsLast;
@@ -148,7 +155,7 @@ class Run {
     start();
     world_.at(faults_begin_, [this] { begin_faults(); });
     world_.at(faults_end_, [this] { end_faults(); });
-    load(clients_.calm ? faults_begin_ : world_.now() + 200ms);
+    load(clients_.calm || cluster_.only_hangs ? faults_begin_ : world_.now() + 200ms);
     watch();
     // A stopped process that was told to end is killed only then.
     until(faults_end_ + kAbortDeadline + 100ms, [] { return false; });
@@ -167,6 +174,7 @@ class Run {
     result.nodes = static_cast<int>(cluster_.sites.size());
     result.node_deaths = cluster_.node_deaths;
     result.meetings = cluster_.mesh.meetings();
+    result.hangs = cluster_.hangs;
     return result;
   }
 
@@ -234,6 +242,7 @@ class Run {
     every(planned_.restart_every, &Run::restart_one);
     every(planned_.node_every, &Run::kill_node);
     every(planned_.way_every, &Run::shut_way);
+    every(planned_.node_hang_every, &Run::hang_node);
     if (planned_.node_dies) {
       world_.at(world_.now() + world_.between(100ms, 3s), [this] {
         cluster_.kill_node(cluster_.sites.front(), World::Death::closes, 500ms);
@@ -270,6 +279,12 @@ class Run {
     if (!site.alive()) return;
     cluster_.kill_node(site, world_.chance(0.5) ? World::Death::closes : World::Death::vanishes,
                        world_.between(100ms, 4s));
+  }
+  void hang_node() {
+    Site& site = any_site();
+    if (site.alive())
+      site.node->hang(world_.chance(0.2) ? world_.between(20ms, 700ms)
+                                         : world_.between(1100ms, 3s));
   }
   /// Between two hosts, in one direction or both; what is sent meanwhile arrives in the end.
   void shut_way() {

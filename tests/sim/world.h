@@ -72,7 +72,7 @@ struct Faults {
   double load_failure = 0, spawn_failure = 0;
   double cache_loss = 0;
   Duration kill_every{}, stop_every{}, cut_every{}, restart_every{};  ///< mean; 0: never
-  Duration node_every{}, way_every{};                                 ///< with several nodes
+  Duration node_every{}, way_every{}, node_hang_every{};              ///< with several nodes
   bool node_dies = false;
 };
 
