@@ -74,13 +74,11 @@ void SupervisorActor::start_health() {
   health_ = home_system().spawn<HealthActor>(caf::actor_cast<caf::actor>(this),
                                              setup_.machine.limits.timing_scale);
   monitor(health_);
-  for (const auto& [name, watched] : watched_) watch(name);
+  for (const auto& [name, incarnation] : watched_) watch(name);
 }
 
 void SupervisorActor::watch(const std::string& name) {
-  const Watched& watched = watched_.at(name);
-  send(health_,
-       local(DetectorInput(detector_in::Watch{name, watched.incarnation, watched.remote})));
+  send(health_, local(DetectorInput(detector_in::Watch{name, watched_.at(name)})));
 }
 
 void SupervisorActor::on_bytes(const WireBytes& bytes) {
@@ -155,7 +153,7 @@ void SupervisorActor::perform(NodeEffect& effect) {
   } else if (auto* over = std::get_if<node_out::Unshare>(&effect)) {
     unshare(*over);
   } else if (auto* watched = std::get_if<node_out::Watch>(&effect)) {
-    watched_[watched->child] = {watched->incarnation, watched->remote};
+    watched_[watched->child] = watched->incarnation;
     watch(watched->child);
   } else if (auto* gone = std::get_if<node_out::Forget>(&effect)) {
     watched_.erase(gone->child);
@@ -228,6 +226,7 @@ void SupervisorActor::publish_tree() {
   tree.actors = own_rows();
   for (ActorStatus& row : machine_.tree()) tree.actors.push_back(std::move(row));
   tree.state = machine_.state();
+  tree.reason = machine_.peers().remark();
   if (const ProcessReport* link =
           machine_.membership().current_report(setup_.machine.node + "/link"))
     tree.link = link->link;

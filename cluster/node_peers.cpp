@@ -11,7 +11,9 @@
 namespace troupe {
 
 NodePeers::NodePeers(NodePeersConfig config)
-    : config_(std::move(config)), ages_(config_.timing_scale) {
+    : config_(std::move(config)),
+      ages_(config_.timing_scale),
+      doubt_(config_.peers.size(), config_.timing_scale) {
   for (PeerSpec& spec : config_.peers) {
     TROUPE_CHECK(spec.node != config_.own.node, spec.node);
     Peer peer;
@@ -191,6 +193,7 @@ void NodePeers::join(Time now, Peer& peer, const peer_in::From& from, const Hell
   if (peer.incarnation != Incarnation() && !again) forget(peer, "it was started anew", out);
   if (peer.link != PeerLinkId() && peer.link != from.link)
     out.push_back(peer_out::Drop{from.node, peer.link});
+  doubt_.heard(from.node);
   // A greeting is no report: what was said before it gets no younger.
   if (!again) ages_.told(now, from.node);
   peer.state = State::joined;
@@ -235,6 +238,12 @@ void NodePeers::on_judged(Time now, Peer& peer, Verdict verdict, std::vector<Pee
   peer.verdict = verdict;
   out.push_back(peer_out::Event{"verdict", peer.spec.node, std::string(name_of(verdict))});
   out.push_back(peer_out::Changed{});
+  if (verdict == Verdict::alive)
+    doubt_.heard(peer.spec.node);
+  else if (peer.report && peer.report->state == "draining")
+    doubt_.left(peer.spec.node);
+  else if (verdict == Verdict::suspect)
+    doubt_.fell_silent(now, peer.spec.node);
   if (verdict != Verdict::dead) return;
   peer.failures = 0;
   unlink(now, peer, "it was silent", kPeerRedialMax, out);
@@ -320,6 +329,7 @@ std::vector<PeerView> NodePeers::views() const {
       continue;
     }
     view.state = peer.report ? peer.report->state : "starting";
+    if (view.state == "suspect") view.reason = "it says that it may be cut off";
     if (peer.report) view.actors = peer.report->actors;
     if (peer.verdict == Verdict::suspect) {
       view.state = "suspect";

@@ -18,6 +18,7 @@
 #include "cluster/failure_detector.h"
 #include "cluster/messages.h"
 #include "cluster/report_ages.h"
+#include "cluster/self_doubt.h"
 #include "config/limits.h"
 #include "config/result.h"
 
@@ -120,7 +121,7 @@ struct Deliver {
   Incarnation incarnation;
   Message message;
 };
-/// What endpoints() or views() give is another.
+/// What endpoints(), views() or remark() give is another.
 struct Changed {};
 struct Event {
   const char* what = "";
@@ -159,6 +160,9 @@ class NodePeers {
   /// All groups of the other nodes as routers of this one should know them.
   std::vector<GroupEndpoint> endpoints() const;
   std::vector<PeerView> views() const;
+  /// Whom this node does not hear; see SelfDoubt.
+  std::string remark() const { return doubt_.remark(); }
+  bool cut_off() const { return doubt_.cut_off(); }
   uint64_t dropped() const { return dropped_; }
   void check() const;
 
@@ -202,6 +206,7 @@ class NodePeers {
   NodePeersConfig config_;
   std::map<std::string, Peer> peers_;
   ReportAges ages_;  ///< of those with an incarnation
+  SelfDoubt doubt_;
   uint64_t dropped_ = 0;
 };
 

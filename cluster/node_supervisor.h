@@ -200,7 +200,6 @@ struct Unshare {
 struct Watch {
   std::string child;  ///< or another node
   Incarnation incarnation;
-  bool remote = false;
 };
 struct Forget {
   std::string child;
@@ -243,7 +242,7 @@ class NodeSupervisor {
   /// Rows for the children's processes and their actors; the node's own actors are added by the
   /// shell.
   std::vector<ActorStatus> tree() const;
-  /// "ready", "starting" or "draining": what its rows add up to.
+  /// "ready", "starting" or "draining": what its rows add up to; "suspect": it may be cut off.
   std::string state() const;
   const NodePeers& peers() const { return peers_; }
   bool draining() const { return draining_; }

@@ -110,7 +110,7 @@ void Cluster::check_left(Site& site, const std::set<Incarnation>& dead, const Or
                          Time died) const {
   if (world.ways_changed() > died - 1s) return;  // what was held counts as heard later
   for (const Site& other : sites) {
-    if (&other == &site || !other.alive() || other.node->detector.doubts_itself()) continue;
+    if (&other == &site || !other.alive()) continue;
     // One that slept doubts its own clock first.
     const Time slept = other.node->stopped_since;
     if (slept != Time{} && slept > died - 5s) continue;

