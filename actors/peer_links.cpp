@@ -2,6 +2,7 @@
 
 #include <set>
 
+
 namespace troupe {
 
 PeerLinks::Peer& PeerLinks::add(const caf::actor& handle, const std::string& node) {
@@ -17,9 +18,7 @@ void PeerLinks::dial(const std::string& node, std::function<void(NodeInput)> don
     if (dials_[node] != number) return;
     done(node_in::PeerDialled{node, peer ? add(peer, node).link : PeerLinkId()});
   };
-  self_
-      ->request(middleman_, kHandshakeTimeout, caf::connect_atom::value, doors_.at(node),
-                uint16_t{1})
+  self_->request(middleman_, dial_within_, caf::connect_atom::value, doors_.at(node), uint16_t{1})
       .then(
           [end](caf::node_id&, caf::strong_actor_ptr& peer, std::set<std::string>&) {
             end(peer ? caf::actor_cast<caf::actor>(peer) : caf::actor());

@@ -18,8 +18,11 @@ class PeerLinks {
  public:
   /// `doors`: where this node dials another one. `middleman` answers connect_atom.
   PeerLinks(caf::event_based_actor* self, caf::actor middleman,
-            std::map<std::string, std::string> doors)
-      : self_(self), middleman_(std::move(middleman)), doors_(std::move(doors)) {}
+            std::map<std::string, std::string> doors, double timing_scale)
+      : self_(self),
+        middleman_(std::move(middleman)),
+        doors_(std::move(doors)),
+        dial_within_(scaled(kHandshakeTimeout, timing_scale)) {}
 
   /// `done` gets the end of the dial, unless a newer dial of that node has begun.
   void dial(const std::string& node, std::function<void(NodeInput)> done);
@@ -44,6 +47,7 @@ class PeerLinks {
   caf::event_based_actor* self_;
   caf::actor middleman_;
   std::map<std::string, std::string> doors_;
+  Duration dial_within_;
   std::map<caf::actor_addr, Peer> peers_;
   std::map<std::string, uint64_t> dials_;  ///< number of each node's last dial
   uint64_t links_ = 0;

@@ -17,7 +17,7 @@ SupervisorActor::SupervisorActor(caf::actor_config& config, SupervisorActorConfi
       machine_(setup_.machine),
       timer_(this),
       second_(this),
-      peers_(this, setup_.middleman, setup_.doors) {
+      peers_(this, setup_.middleman, setup_.doors, setup_.machine.limits.timing_scale) {
   die_on_exception(this, "supervisor");
   health_report_.id = setup_.machine.node + "/health";
   health_report_.role = Role::health;

@@ -43,7 +43,7 @@ void NodePeers::step(Time now, const PeerInput& input, std::vector<PeerEffect>& 
     } else {
       peer.state = State::greeting;
       peer.link = dialled->link;
-      peer.due = now + kHandshakeTimeout;
+      peer.due = now + scaled(kHandshakeTimeout, config_.timing_scale);
       out.push_back(peer_out::Send{dialled->node, {}, peer.link, config_.own});
     }
   } else if (auto* from = std::get_if<peer_in::From>(&input)) {
@@ -77,7 +77,8 @@ void NodePeers::step(Time now, const PeerInput& input, std::vector<PeerEffect>& 
     if (peer.state == State::away || peer.state == State::joined || now < peer.due) continue;
     if (peer.state == State::waiting) {
       peer.state = State::dialling;
-      peer.due = now + 2 * kHandshakeTimeout;  // the shell's own limit comes first
+      // The shell's own limit comes first.
+      peer.due = now + 2 * scaled(kHandshakeTimeout, config_.timing_scale);
       out.push_back(peer_out::Dial{name});
     } else {
       unlink(now, peer, "it did not answer in time", kPeerRedialMax, out);

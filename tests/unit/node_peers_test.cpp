@@ -362,6 +362,15 @@ TEST_CASE("node peers: slow machines have more time for their reports") {
   CHECK(rig.group().state == GroupState::suspect);
 }
 
+TEST_CASE("node peers: and for their greetings") {
+  Rig rig("n2", 5);
+  rig.step(peer_in::Dialled{"n3", PeerLinkId(5)});
+  rig.wait(5 * kHandshakeTimeout - 1ms);
+  CHECK(rig.all<peer_out::Drop>().empty());
+  rig.wait(1ms);
+  CHECK(rig.view("n3").reason == "it did not answer in time");
+}
+
 TEST_CASE("node peers: who hears no other node says so, and doubts itself if all fell at once") {
   Rig rig;
   const std::string alone =
