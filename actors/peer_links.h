@@ -26,8 +26,12 @@ class PeerLinks {
 
   /// `done` gets the end of the dial, unless a newer dial of that node has begun.
   void dial(const std::string& node, std::function<void(NodeInput)> done);
-  /// What it means if it came from another node; else nothing. Only a Hello makes a sender known.
+  /// What it means if it came from another node that is known; else nothing.
   std::optional<NodeInput> heard(const caf::actor& sender, Envelope& envelope);
+  /// A Hello of another node's supervisor makes its sender known: under the name that its link
+  /// proved, whatever the Hello says. `done` gets it then; until then nothing of the sender counts.
+  /// One that came over no link is none.
+  void greeted(const caf::actor& sender, Envelope envelope, std::function<void(NodeInput)> done);
   /// The sender is gone. Nothing if it was no other node.
   std::optional<NodeInput> lost(const caf::actor_addr& sender);
   /// As ToPeer says; null if that link is gone.

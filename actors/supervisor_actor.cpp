@@ -90,7 +90,11 @@ void SupervisorActor::on_bytes(const WireBytes& bytes) {
   auto peer = caf::actor_cast<caf::actor>(current_sender());
   if (!peer) return;
   if (auto from_node = peers_.heard(peer, *envelope)) return feed(*from_node);
-  if (auto* hello = std::get_if<Hello>(&envelope->message)) {
+  auto* hello = std::get_if<Hello>(&envelope->message);
+  if (hello && hello->role == Role::supervisor)
+    return peers_.greeted(peer, std::move(*envelope),
+                          [this](const NodeInput& from) { feed(from); });
+  if (hello) {
     monitor(peer);
     links_[peer.address()] = Link{hello->process, hello->incarnation, peer};
   }

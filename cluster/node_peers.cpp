@@ -154,9 +154,12 @@ Result<void> NodePeers::judge(const Peer& peer, PeerLinkId link, const Hello& he
   };
   if (hello.node != peer.spec.node)
     return refuse(
-        fmt::format("it is node {}, and node {} was called: check the hosts and ports of "
-                    "the config",
-                    hello.node, peer.spec.node));
+        peer.dials ? fmt::format("it is node {}, and node {} was called: check the hosts and ports "
+                                 "of the config",
+                                 hello.node, peer.spec.node)
+                   : fmt::format("it says that it is node {}, and its certificate is of node {}: "
+                                 "give each node its own",
+                                 hello.node, peer.spec.node));
   // The one that dials greets over the link it made, and over no other.
   if (peer.dials && peer.link != link)
     return refuse("this link is not the one that counts: greet again");

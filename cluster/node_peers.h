@@ -56,7 +56,7 @@ struct Dialled {
   PeerLinkId link;
 };
 struct From {
-  std::string node;         ///< as the link's dial or Hello named it
+  std::string node;         ///< as it was dialled, or as its link proved it
   Incarnation incarnation;  ///< of the process that sent it
   PeerLinkId link;
   Message message;

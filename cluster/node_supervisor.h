@@ -100,8 +100,8 @@ struct PeerDialled {
   std::string node;
   PeerLinkId link;
 };
-/// From another node's supervisor: `node` as the link's dial or Hello named it, `incarnation` of
-/// the process that sent it.
+/// From another node's supervisor: `node` as it was dialled or as its link proved it, `incarnation`
+/// of the process that sent it.
 struct FromPeer {
   std::string node;
   Incarnation incarnation;

@@ -162,6 +162,20 @@ TEST_CASE("node peers: a foreign node is refused with a reason on both sides") {
         "node n9 is not in the config of node n2: name it there");
 }
 
+TEST_CASE("node peers: a node that greets under another name than its link proved is refused") {
+  Rig rig;
+  const std::string why =
+      "it says that it is node n3, and its certificate is of node n1: give each node its own";
+  rig.from("n1", 10, 4, hello_of("n3", 10));
+  REQUIRE(rig.sent<HelloReply>(4).size() == 1);
+  CHECK(rig.sent<HelloReply>(4)[0].reason == why);
+  CHECK(rig.event("hello refused") == why);
+  CHECK(rig.view("n1").reason == "it was refused: " + why);
+  CHECK(rig.view("n3").reason == "it has not been dialled yet");
+  CHECK(rig.machine.dropped() == 1);
+  CHECK(rig.machine.joined().empty());
+}
+
 TEST_CASE("node peers: who is refused says why, and asks again ever more seldom") {
   Rig rig;
   Duration last{};
