@@ -197,6 +197,21 @@ std::string Cluster::unformed() const {
   return {};
 }
 
+std::map<std::string, uint64_t> Cluster::lives() const {
+  std::map<std::string, uint64_t> all;
+  for (const Site& site : sites) {
+    all[site.config.node] = site.node->incarnation.value;
+    for (const auto& [name, child] : site.node->children)
+      if (child.process->alive && !std::dynamic_pointer_cast<LinkHost>(child.process))
+        all[name] = child.process->incarnation.value;
+    for (size_t i = 0; i < site.config.groups.size(); ++i) {
+      const GroupEndpoint& group = site.node->machine.routing().groups[i];
+      all[fmt::format("group {}", group.group.value)] = group.generation.value;
+    }
+  }
+  return all;
+}
+
 std::string Cluster::unrest() const {
   if (std::string why = unformed(); !why.empty()) return why;
   for (const auto& router : routers()) {

@@ -50,8 +50,8 @@ struct Cluster {
   uint64_t peer_links = 0;                   ///< numbers of links between nodes
   RankMesh mesh;
   int node_deaths = 0;
-  int hangs = 0;            ///< of supervisors, that another node had to notice
-  bool only_hangs = false;  ///< nothing else goes wrong: no node may be found dead
+  int hangs = 0;               ///< of supervisors, that another node had to notice
+  Only only = Only::anything;  ///< else no node may be found dead
 
   bool several() const { return sites.size() > 1; }
   void start_node(Site& site);
@@ -74,6 +74,8 @@ struct Cluster {
   /// Every node is up and knows of every other that all is well with it; all groups serve.
   bool formed() const { return unformed().empty(); }
   std::string unformed() const;  ///< why not, for people
+  /// Of all processes but links, and of groups: their incarnations and generations.
+  std::map<std::string, uint64_t> lives() const;
   /// Nobody computes and every group serves.
   bool at_rest() const { return unrest().empty(); }
   std::string unrest() const;

@@ -57,8 +57,8 @@ void NodeHost::detect(const DetectorInput& in) {
     world.trace(name, "{} is {}", e.peer, name_of(e.verdict));
     world.expect(!cluster.clients.calm || e.verdict != Verdict::dead,
                  "{} was found dead without any fault", e.peer);
-    world.expect(!cluster.only_hangs || e.verdict != Verdict::dead,
-                 "{} was found dead though its beats went on", e.peer);
+    world.expect(cluster.only == Only::anything || e.verdict != Verdict::dead,
+                 "{} was found dead though nothing kept its beats away for long", e.peer);
     input(node_in::Judged{e.peer, e.incarnation, e.verdict});
   }
   arm_timer(*this, detector_timer, detector.deadline(), [this] { detect(detector_in::Tick{}); });
