@@ -208,6 +208,9 @@ Result<void> run_node(NodeOptions options) {
          options.config.limits.scaled(kDeadAfter),
          [&supervisor](const NodeBeat& beat) {
            caf::anon_send(supervisor, local(BeatNote{beat.node, beat.incarnation}));
+         },
+         [](const std::string& why) {
+           log_event(LogLevel::warning, "beats refused", {{"why", why}});
          }});
     if (!started) give_up(started.error());
     beats = std::move(*started);

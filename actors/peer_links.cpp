@@ -2,6 +2,8 @@
 
 #include <set>
 
+#include "actors/log.h"
+
 namespace troupe {
 
 PeerLinks::Peer& PeerLinks::add(const caf::actor& handle, const std::string& node) {
@@ -17,9 +19,7 @@ void PeerLinks::dial(const std::string& node, std::function<void(NodeInput)> don
     if (dials_[node] != number) return;
     done(node_in::PeerDialled{node, peer ? add(peer, node).link : PeerLinkId()});
   };
-  self_
-      ->request(middleman_, kHandshakeTimeout, caf::connect_atom::value, doors_.at(node),
-                uint16_t{1})
+  self_->request(middleman_, dial_within_, caf::connect_atom::value, doors_.at(node), uint16_t{1})
       .then(
           [end](caf::node_id&, caf::strong_actor_ptr& peer, std::set<std::string>&) {
             end(peer ? caf::actor_cast<caf::actor>(peer) : caf::actor());
@@ -29,15 +29,28 @@ void PeerLinks::dial(const std::string& node, std::function<void(NodeInput)> don
 
 std::optional<NodeInput> PeerLinks::heard(const caf::actor& sender, Envelope& envelope) {
   auto at = peers_.find(sender.address());
-  auto* hello = std::get_if<Hello>(&envelope.message);
-  if (hello && hello->role == Role::supervisor && at == peers_.end()) {
-    add(sender, hello->node);
-    at = peers_.find(sender.address());
-  }
   if (at == peers_.end()) return std::nullopt;
   Peer& peer = at->second;
   peer.incarnation = envelope.sender;
   return node_in::FromPeer{peer.node, envelope.sender, std::move(envelope.message), peer.link};
+}
+
+void PeerLinks::greeted(const caf::actor& sender, Envelope envelope,
+                        std::function<void(NodeInput)> done) {
+  auto end = [this, sender, envelope = std::move(envelope),
+              done = std::move(done)](const std::string& node) mutable {
+    if (node.empty()) {
+      log_event(LogLevel::warning, "hello refused",
+                {{"why", "another node's supervisor greeted over no link between nodes"}});
+      return;
+    }
+    if (!peers_.contains(sender.address())) add(sender, node);
+    if (auto from = heard(sender, envelope)) done(std::move(*from));
+  };
+  self_->request(middleman_, dial_within_, caf::get_atom::value, sender.node())
+      .then([end](const caf::node_id&, const std::string& speaker,
+                  uint16_t) mutable { end(speaker); },
+            [end](caf::error&) mutable { end({}); });
 }
 
 std::optional<NodeInput> PeerLinks::lost(const caf::actor_addr& sender) {

@@ -36,8 +36,12 @@ Result<std::unique_ptr<Collective>> RankMeeting::meet(
     if (!shared) return std::unexpected(std::move(shared.error()));
     map = std::move(*shared);
   }
-  const TcpGroup group{fmt::format("{}.{}", order.model, order.group.value), order.generation.value,
-                       order.rank, std::move(join->addresses), GroupKey(join->key)};
+  const TcpGroup group{fmt::format("{}.{}", order.model, order.group.value),
+                       order.generation.value,
+                       order.rank,
+                       std::move(join->addresses),
+                       GroupKey(join->key),
+                       order.timing_scale};
   return form_group_collective(order.hosts, std::move(map), group, std::move(*listener), stop_,
                                scaled(kRankConnectWait, order.timing_scale));
 }

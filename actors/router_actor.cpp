@@ -34,6 +34,7 @@ RouterActor::RouterActor(caf::actor_config& config, RouterActorConfig setup)
     : caf::event_based_actor(config),
       setup_(std::move(setup)),
       machine_(router_config(setup_.start)),
+      dialer_(setup_.start.limits.timing_scale),
       timer_(this),
       dial_timer_(this, 1),
       second_(this) {
@@ -221,8 +222,8 @@ void RouterActor::perform_dial(DialerEffect& effect) {
                    incarnation = order->incarnation](caf::actor batcher) {
       caf::anon_send(self, local(DialEnd{group, incarnation, std::move(batcher)}));
     };
-    request(setup_.middleman, kHandshakeTimeout, caf::connect_atom::value, order->socket,
-            uint16_t{1})
+    request(setup_.middleman, setup_.start.limits.scaled(kHandshakeTimeout),
+            caf::connect_atom::value, order->socket, uint16_t{1})
         .then(
             [answer](caf::node_id&, caf::strong_actor_ptr& peer, std::set<std::string>&) {
               answer(peer ? caf::actor_cast<caf::actor>(peer) : caf::actor());

@@ -17,7 +17,7 @@ SupervisorActor::SupervisorActor(caf::actor_config& config, SupervisorActorConfi
       machine_(setup_.machine),
       timer_(this),
       second_(this),
-      peers_(this, setup_.middleman, setup_.doors) {
+      peers_(this, setup_.middleman, setup_.doors, setup_.machine.limits.timing_scale) {
   die_on_exception(this, "supervisor");
   health_report_.id = setup_.machine.node + "/health";
   health_report_.role = Role::health;
@@ -68,13 +68,11 @@ void SupervisorActor::start_health() {
   health_ = home_system().spawn<HealthActor>(caf::actor_cast<caf::actor>(this),
                                              setup_.machine.limits.timing_scale);
   monitor(health_);
-  for (const auto& [name, watched] : watched_) watch(name);
+  for (const auto& [name, incarnation] : watched_) watch(name);
 }
 
 void SupervisorActor::watch(const std::string& name) {
-  const Watched& watched = watched_.at(name);
-  send(health_,
-       local(DetectorInput(detector_in::Watch{name, watched.incarnation, watched.remote})));
+  send(health_, local(DetectorInput(detector_in::Watch{name, watched_.at(name)})));
 }
 
 void SupervisorActor::on_bytes(const WireBytes& bytes) {
@@ -86,7 +84,11 @@ void SupervisorActor::on_bytes(const WireBytes& bytes) {
   auto peer = caf::actor_cast<caf::actor>(current_sender());
   if (!peer) return;
   if (auto from_node = peers_.heard(peer, *envelope)) return feed(*from_node);
-  if (auto* hello = std::get_if<Hello>(&envelope->message)) {
+  auto* hello = std::get_if<Hello>(&envelope->message);
+  if (hello && hello->role == Role::supervisor)
+    return peers_.greeted(peer, std::move(*envelope),
+                          [this](const NodeInput& from) { feed(from); });
+  if (hello) {
     monitor(peer);
     links_[peer.address()] = Link{hello->process, hello->incarnation, peer};
   }
@@ -149,7 +151,7 @@ void SupervisorActor::perform(NodeEffect& effect) {
   } else if (auto* over = std::get_if<node_out::Unshare>(&effect)) {
     unshare(*over);
   } else if (auto* watched = std::get_if<node_out::Watch>(&effect)) {
-    watched_[watched->child] = {watched->incarnation, watched->remote};
+    watched_[watched->child] = watched->incarnation;
     watch(watched->child);
   } else if (auto* gone = std::get_if<node_out::Forget>(&effect)) {
     watched_.erase(gone->child);
@@ -222,6 +224,7 @@ void SupervisorActor::publish_tree() {
   tree.actors = own_rows();
   for (ActorStatus& row : machine_.tree()) tree.actors.push_back(std::move(row));
   tree.state = machine_.state();
+  tree.reason = machine_.peers().remark();
   if (const ProcessReport* link =
           machine_.membership().current_report(setup_.machine.node + "/link"))
     tree.link = link->link;

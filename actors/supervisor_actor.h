@@ -101,11 +101,7 @@ class SupervisorActor : public caf::event_based_actor {
   TickTimer timer_;
   SecondTick second_;
   caf::actor health_;
-  struct Watched {
-    Incarnation incarnation;
-    bool remote = false;
-  };
-  std::map<std::string, Watched> watched_;  ///< for a health actor that starts anew
+  std::map<std::string, Incarnation> watched_;  ///< for a health actor that starts anew
   ActorReport health_report_;
   RestartBudget health_budget_;
   std::map<caf::actor_addr, Link> links_;

@@ -26,11 +26,14 @@ namespace troupe {
 
 namespace {
 
-// The stock classes ask the socket for its IP address; these two answer with a name.
+// The stock classes ask the socket for its IP address; these two answer with a name. That of an
+// accepted connection is whom it speaks for.
 struct UnixScribe : caf::io::network::scribe_impl {
-  using scribe_impl::scribe_impl;
-  std::string addr() const override { return "unix"; }
+  UnixScribe(caf::io::network::default_multiplexer& multiplexer, caf::io::network::native_socket fd)
+      : scribe_impl(multiplexer, fd), speaker(unix_speaker(fd)) {}
+  std::string addr() const override { return speaker; }
   uint16_t port() const override { return 1; }
+  std::string speaker;
 };
 
 struct UnixDoorman : caf::io::network::doorman_impl {

@@ -36,7 +36,7 @@ void FailureDetector::step(Time now, const DetectorInput& input, std::vector<Det
   stepped_ = now;
   if (now >= own_lag_until_) own_lag_ = 0ns;
   if (auto* watch = std::get_if<detector_in::Watch>(&input)) {
-    peers_[watch->peer] = Peer{watch->incarnation, now, Verdict::alive, watch->remote, false};
+    peers_[watch->peer] = Peer{watch->incarnation, now, Verdict::alive, false};
   } else if (auto* gone = std::get_if<detector_in::Forget>(&input)) {
     auto found = peers_.find(gone->peer);
     if (found != peers_.end() && found->second.incarnation == gone->incarnation)
@@ -62,15 +62,8 @@ void FailureDetector::step(Time now, const DetectorInput& input, std::vector<Det
 }
 
 void FailureDetector::judge(Time now, std::vector<DetectorEffect>& out) {
-  int remote = 0, silent = 0;
-  for (const auto& [name, peer] : peers_) {
-    if (!peer.remote || peer.verdict == Verdict::dead) continue;
-    ++remote;
-    if (now - peer.heard >= suspect_after()) ++silent;
-  }
-  doubts_itself_ = remote >= 3 && 2 * silent > remote;
   for (auto& [name, peer] : peers_) {
-    if (peer.verdict == Verdict::dead || (peer.remote && doubts_itself_)) continue;
+    if (peer.verdict == Verdict::dead) continue;
     const Duration silence = now - peer.heard;
     Verdict verdict = silence >= dead_after()      ? Verdict::dead
                       : silence >= suspect_after() ? Verdict::suspect
@@ -87,8 +80,6 @@ std::optional<Time> FailureDetector::deadline() const {
   for (const auto& [name, peer] : peers_) {
     if (peer.verdict == Verdict::dead) continue;
     Time at = peer.heard + (peer.verdict == Verdict::alive ? suspect_after() : dead_after());
-    // While in doubt of itself nothing follows from a remote peer's silence; its next beat counts.
-    if (peer.remote && doubts_itself_ && stepped_ && at <= *stepped_) continue;
     if (!earliest || at < *earliest) earliest = at;
   }
   return earliest;

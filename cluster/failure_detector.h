@@ -22,7 +22,6 @@ namespace detector_in {
 struct Watch {
   std::string peer;
   Incarnation incarnation;
-  bool remote = false;  ///< on another host: counts for self-doubt
 };
 /// Known to be gone (its parent reaped it): no verdict any more.
 struct Forget {
@@ -64,9 +63,6 @@ class FailureDetector {
 
   /// nullopt: not watched.
   std::optional<Verdict> verdict(const std::string& peer) const;
-  /// More than half of at least three remote peers fell silent in one window: this process is the
-  /// likelier culprit, so it accuses nobody and should report itself unready.
-  bool doubts_itself() const { return doubts_itself_; }
   void check() const;
 
  private:
@@ -74,7 +70,6 @@ class FailureDetector {
     Incarnation incarnation;
     Time heard{};
     Verdict verdict = Verdict::alive;
-    bool remote = false;
     bool heard_once = false;
   };
   void own_sleep(Duration slept);
@@ -87,7 +82,6 @@ class FailureDetector {
   Time own_lag_until_{};
   std::optional<Time> stepped_;  ///< the latest step
   bool slept_ = false;           ///< nobody was judged in it
-  bool doubts_itself_ = false;
   std::map<std::string, Peer> peers_;
 };
 

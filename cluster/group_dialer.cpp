@@ -47,7 +47,7 @@ void GroupDialer::step(Time now, const DialerInput& input, std::vector<DialerEff
       Peer& peer = peers_.at(dialled->group);
       if (dialled->ok) {
         peer.state = State::greeting;
-        peer.due = now + kHandshakeTimeout;
+        peer.due = now + answer_within_;
         out.push_back(dialer_out::SendHello{dialled->group, dialled->incarnation});
       } else {
         retry(now, peer, "nobody listens", out);
@@ -70,7 +70,7 @@ void GroupDialer::step(Time now, const DialerInput& input, std::vector<DialerEff
     if (!peer.wants_time() || now < peer.due) continue;
     if (peer.state == State::waiting) {
       peer.state = State::dialling;
-      peer.due = now + kHandshakeTimeout;
+      peer.due = now + answer_within_;
       out.push_back(dialer_out::Dial{group, peer.endpoint.incarnation, peer.endpoint.socket});
     } else {
       retry(now, peer, "it did not answer in time", out);
@@ -116,7 +116,7 @@ void GroupDialer::on_greeted(Time now, const dialer_in::Greeted& greeted,
     serve_from(*peer, out);
   } else {
     peer->state = State::fetching;
-    peer->due = now + kHandshakeTimeout;
+    peer->due = now + answer_within_;
     out.push_back(
         dialer_out::SendBundleRequest{greeted.group, greeted.incarnation, {greeted.group, 0}});
   }
@@ -133,7 +133,7 @@ void GroupDialer::on_chunk(Time now, const dialer_in::Chunk& got, std::vector<Di
     return retry(now, *peer, "its model bundle came out of order", out);
   peer->total = chunk.total;
   peer->bundle.insert(peer->bundle.end(), chunk.bytes.begin(), chunk.bytes.end());
-  peer->due = now + kHandshakeTimeout;
+  peer->due = now + answer_within_;
   if (peer->bundle.size() < peer->total) {
     out.push_back(dialer_out::SendBundleRequest{
         got.group, got.incarnation, {got.group, peer->bundle.size()}});

@@ -104,6 +104,9 @@ using DialerEffect = std::variant<dialer_out::Dial, dialer_out::Close, dialer_ou
 
 class GroupDialer {
  public:
+  explicit GroupDialer(double timing_scale = 1)
+      : answer_within_(scaled(kHandshakeTimeout, timing_scale)) {}
+
   void step(Time now, const DialerInput& input, std::vector<DialerEffect>& out);
   std::optional<Time> deadline() const;
   /// A dial of this process is still wanted: the shell drops the end of any other.
@@ -135,6 +138,7 @@ class GroupDialer {
   void remove(std::map<GroupId, Peer>::iterator at, std::vector<DialerEffect>& out);
   Peer* current(GroupId group, Incarnation incarnation);
 
+  Duration answer_within_;  ///< each of a dial, a greeting and a chunk
   Incarnation node_;
   uint64_t version_ = 0;
   std::map<GroupId, Peer> peers_;

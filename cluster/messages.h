@@ -250,6 +250,8 @@ struct RoutingTable {
   Incarnation node;
   uint64_t version = 0;
   std::vector<GroupEndpoint> groups;
+  std::string remark = {};  ///< of the node itself: whom it does not hear. Empty: nothing to say
+  bool cut_off = false;     ///< by all it knows: readyz says no, though it serves on
   bool operator==(const RoutingTable&) const = default;
 };
 

@@ -10,7 +10,10 @@
 
 namespace troupe {
 
-NodePeers::NodePeers(NodePeersConfig config) : config_(std::move(config)) {
+NodePeers::NodePeers(NodePeersConfig config)
+    : config_(std::move(config)),
+      ages_(config_.timing_scale),
+      doubt_(config_.peers.size(), config_.timing_scale) {
   for (PeerSpec& spec : config_.peers) {
     TROUPE_CHECK(spec.node != config_.own.node, spec.node);
     Peer peer;
@@ -23,6 +26,7 @@ NodePeers::NodePeers(NodePeersConfig config) : config_(std::move(config)) {
 }
 
 void NodePeers::step(Time now, const PeerInput& input, std::vector<PeerEffect>& out) {
+  ages_.begin(now);
   if (std::holds_alternative<peer_in::Start>(input)) {
     for (auto& [name, peer] : peers_) {
       if (!peer.dials || peer.state != State::away) continue;
@@ -39,7 +43,7 @@ void NodePeers::step(Time now, const PeerInput& input, std::vector<PeerEffect>& 
     } else {
       peer.state = State::greeting;
       peer.link = dialled->link;
-      peer.due = now + kHandshakeTimeout;
+      peer.due = now + scaled(kHandshakeTimeout, config_.timing_scale);
       out.push_back(peer_out::Send{dialled->node, {}, peer.link, config_.own});
     }
   } else if (auto* from = std::get_if<peer_in::From>(&input)) {
@@ -73,11 +77,21 @@ void NodePeers::step(Time now, const PeerInput& input, std::vector<PeerEffect>& 
     if (peer.state == State::away || peer.state == State::joined || now < peer.due) continue;
     if (peer.state == State::waiting) {
       peer.state = State::dialling;
-      peer.due = now + 2 * kHandshakeTimeout;  // the shell's own limit comes first
+      // The shell's own limit comes first.
+      peer.due = now + 2 * scaled(kHandshakeTimeout, config_.timing_scale);
       out.push_back(peer_out::Dial{name});
     } else {
       unlink(now, peer, "it did not answer in time", kPeerRedialMax, out);
     }
+  }
+  age_reports(now, out);
+}
+
+void NodePeers::age_reports(Time now, std::vector<PeerEffect>& out) {
+  while (const auto older = ages_.next_older(now)) {
+    if (older->newly)
+      out.push_back(peer_out::Event{"report late", older->node, late(peers_.at(older->node))});
+    out.push_back(peer_out::Changed{});
   }
 }
 
@@ -99,6 +113,7 @@ void NodePeers::unlink(Time now, Peer& peer, std::string why, Duration most,
 void NodePeers::forget(Peer& peer, const std::string& why, std::vector<PeerEffect>& out) {
   out.push_back(peer_out::Gone{peer.spec.node, peer.incarnation, why});
   out.push_back(peer_out::Changed{});
+  ages_.forget(peer.spec.node);
   peer.incarnation = {};
   peer.report.reset();
   peer.verdict = Verdict::alive;
@@ -123,7 +138,7 @@ void NodePeers::on_from(Time now, Peer& peer, const peer_in::From& from,
     return;
   }
   if (auto* report = std::get_if<NodeReport>(&from.message))
-    on_report(peer, *report, out);
+    on_report(now, peer, *report, out);
   else
     out.push_back(peer_out::Deliver{from.node, from.incarnation, from.message});
 }
@@ -139,9 +154,12 @@ Result<void> NodePeers::judge(const Peer& peer, PeerLinkId link, const Hello& he
   };
   if (hello.node != peer.spec.node)
     return refuse(
-        fmt::format("it is node {}, and node {} was called: check the hosts and ports of "
-                    "the config",
-                    hello.node, peer.spec.node));
+        peer.dials ? fmt::format("it is node {}, and node {} was called: check the hosts and ports "
+                                 "of the config",
+                                 hello.node, peer.spec.node)
+                   : fmt::format("it says that it is node {}, and its certificate is of node {}: "
+                                 "give each node its own",
+                                 hello.node, peer.spec.node));
   // The one that dials greets over the link it made, and over no other.
   if (peer.dials && peer.link != link)
     return refuse("this link is not the one that counts: greet again");
@@ -155,7 +173,7 @@ void NodePeers::on_hello(Time now, Peer& peer, const peer_in::From& from, const 
   auto agrees = hello.incarnation == from.incarnation
                     ? judge(peer, from.link, hello)
                     : fail(ErrorCode::invalid_argument, "it speaks for another process: end it");
-  if (agrees) return join(peer, from, hello, out);
+  if (agrees) return join(now, peer, from, hello, out);
   ++dropped_;
   const std::string& why = agrees.error().message;
   out.push_back(peer_out::Send{from.node, from.incarnation, from.link,
@@ -173,12 +191,15 @@ void NodePeers::on_hello(Time now, Peer& peer, const peer_in::From& from, const 
   out.push_back(peer_out::Changed{});
 }
 
-void NodePeers::join(Peer& peer, const peer_in::From& from, const Hello& hello,
+void NodePeers::join(Time now, Peer& peer, const peer_in::From& from, const Hello& hello,
                      std::vector<PeerEffect>& out) {
   const bool again = peer.incarnation == hello.incarnation;
   if (peer.incarnation != Incarnation() && !again) forget(peer, "it was started anew", out);
   if (peer.link != PeerLinkId() && peer.link != from.link)
     out.push_back(peer_out::Drop{from.node, peer.link});
+  doubt_.heard(from.node);
+  // A greeting is no report: what was said before it gets no younger.
+  if (!again) ages_.told(now, from.node);
   peer.state = State::joined;
   peer.link = from.link;
   peer.incarnation = hello.incarnation;
@@ -203,13 +224,16 @@ void NodePeers::join(Peer& peer, const peer_in::From& from, const Hello& hello,
   out.push_back(peer_out::Changed{});
 }
 
-void NodePeers::on_report(Peer& peer, const NodeReport& report, std::vector<PeerEffect>& out) {
+void NodePeers::on_report(Time now, Peer& peer, const NodeReport& report,
+                          std::vector<PeerEffect>& out) {
   if (report.node != peer.incarnation || (peer.report && report.version <= peer.report->version)) {
     ++dropped_;
     return;
   }
   out.push_back(peer_out::Beat{peer.spec.node, peer.incarnation});
   peer.report = report;
+  if (ages_.told(now, peer.spec.node))
+    out.push_back(peer_out::Event{"report late", peer.spec.node, "it reports again"});
   out.push_back(peer_out::Changed{});
 }
 
@@ -218,6 +242,12 @@ void NodePeers::on_judged(Time now, Peer& peer, Verdict verdict, std::vector<Pee
   peer.verdict = verdict;
   out.push_back(peer_out::Event{"verdict", peer.spec.node, std::string(name_of(verdict))});
   out.push_back(peer_out::Changed{});
+  if (verdict == Verdict::alive)
+    doubt_.heard(peer.spec.node);
+  else if (peer.report && peer.report->state == "draining")
+    doubt_.left(peer.spec.node);
+  else if (verdict == Verdict::suspect)
+    doubt_.fell_silent(now, peer.spec.node);
   if (verdict != Verdict::dead) return;
   peer.failures = 0;
   unlink(now, peer, "it was silent", kPeerRedialMax, out);
@@ -226,7 +256,7 @@ void NodePeers::on_judged(Time now, Peer& peer, Verdict verdict, std::vector<Pee
 }
 
 std::optional<Time> NodePeers::deadline() const {
-  std::optional<Time> earliest;
+  std::optional<Time> earliest = ages_.deadline();
   for (const auto& [name, peer] : peers_) {
     if (peer.state == State::away || peer.state == State::joined) continue;
     if (!earliest || peer.due < *earliest) earliest = peer.due;
@@ -243,6 +273,12 @@ std::vector<NodePeers::Contact> NodePeers::joined() const {
 
 std::string NodePeers::why_not_in(const Peer& peer) const {
   return fmt::format("node {} is not in the cluster: {}", peer.spec.node, peer.why);
+}
+
+std::string NodePeers::late(const Peer& peer) const {
+  const Duration age = ages_.age(peer.spec.node);
+  if (age == 0ns) return {};
+  return fmt::format("its last report is over {:g} s old", to_seconds(age));
 }
 
 GroupEndpoint NodePeers::endpoint(const Peer& peer, const PeerGroup& group) const {
@@ -262,9 +298,12 @@ GroupEndpoint NodePeers::endpoint(const Peer& peer, const PeerGroup& group) cons
                              peer.spec.node, group.group.value, group.model);
     else
       e = *told;
-    if (peer.verdict == Verdict::suspect && e.state == GroupState::ready) {
+    const std::string old = late(peer);
+    if (e.state == GroupState::ready && (peer.verdict == Verdict::suspect || !old.empty())) {
       e.state = GroupState::suspect;
-      e.reason = fmt::format("node {} is silent", peer.spec.node);
+      e.reason = peer.verdict == Verdict::suspect
+                     ? fmt::format("node {} is silent", peer.spec.node)
+                     : fmt::format("node {} may hang: {}", peer.spec.node, old);
     }
   }
   e.group = group.group;
@@ -294,10 +333,15 @@ std::vector<PeerView> NodePeers::views() const {
       continue;
     }
     view.state = peer.report ? peer.report->state : "starting";
+    if (view.state == "suspect") view.reason = "it says that it may be cut off";
     if (peer.report) view.actors = peer.report->actors;
     if (peer.verdict == Verdict::suspect) {
       view.state = "suspect";
       view.reason = "it is silent";
+    } else if (const std::string old = late(peer); !old.empty()) {
+      view.state = "suspect";
+      view.reason = fmt::format("{}: {} while its beats go on",
+                                peer.state == State::joined ? "it may hang" : peer.why, old);
     } else if (peer.state != State::joined) {
       view.reason = peer.why;
     }

@@ -1,10 +1,11 @@
 // The other nodes of the cluster as this one knows them: whom it is linked to, which incarnation
 // counts, what the failure detector says, and what each told of its groups and actors. The node
 // with the lower name dials, both greet. A broken link is no death: what a node told stands until
-// the detector's verdict. Dead, its groups are out and its streams are cut; it comes in again by a
-// new Hello. While one process of a node is linked another one of its name is refused: a restarted
-// node gets in as soon as the link of its former life broke or was judged dead.
-// Pure; part of NodeSupervisor. Bounded by the configured nodes.
+// the detector's verdict, but a node whose last report is old is suspect: its groups get no new
+// work, and what runs on them goes on. Dead, its groups are out and its streams are cut; it comes
+// in again by a new Hello. While one process of a node is linked another one of its name is
+// refused: a restarted node gets in as soon as the link of its former life broke or was judged
+// dead. Pure; part of NodeSupervisor. Bounded by the configured nodes.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,8 @@
 
 #include "cluster/failure_detector.h"
 #include "cluster/messages.h"
+#include "cluster/report_ages.h"
+#include "cluster/self_doubt.h"
 #include "config/limits.h"
 #include "config/result.h"
 
@@ -41,6 +44,7 @@ struct PeerSpec {
 struct NodePeersConfig {
   Hello own;  ///< what this node says of itself
   std::vector<PeerSpec> peers;
+  double timing_scale = 1;
 };
 
 namespace peer_in {
@@ -52,7 +56,7 @@ struct Dialled {
   PeerLinkId link;
 };
 struct From {
-  std::string node;         ///< as the link's dial or Hello named it
+  std::string node;         ///< as it was dialled, or as its link proved it
   Incarnation incarnation;  ///< of the process that sent it
   PeerLinkId link;
   Message message;
@@ -117,7 +121,7 @@ struct Deliver {
   Incarnation incarnation;
   Message message;
 };
-/// What endpoints() or views() give is another.
+/// What endpoints(), views() or remark() give is another.
 struct Changed {};
 struct Event {
   const char* what = "";
@@ -156,6 +160,9 @@ class NodePeers {
   /// All groups of the other nodes as routers of this one should know them.
   std::vector<GroupEndpoint> endpoints() const;
   std::vector<PeerView> views() const;
+  /// Whom this node does not hear; see SelfDoubt.
+  std::string remark() const { return doubt_.remark(); }
+  bool cut_off() const { return doubt_.cut_off(); }
   uint64_t dropped() const { return dropped_; }
   void check() const;
 
@@ -184,18 +191,22 @@ class NodePeers {
   void on_from(Time now, Peer& peer, const peer_in::From& from, std::vector<PeerEffect>& out);
   void on_hello(Time now, Peer& peer, const peer_in::From& from, const Hello& hello,
                 std::vector<PeerEffect>& out);
-  void on_report(Peer& peer, const NodeReport& report, std::vector<PeerEffect>& out);
+  void on_report(Time now, Peer& peer, const NodeReport& report, std::vector<PeerEffect>& out);
   void on_judged(Time now, Peer& peer, Verdict verdict, std::vector<PeerEffect>& out);
   Result<void> judge(const Peer& peer, PeerLinkId link, const Hello& hello) const;
-  void join(Peer& peer, const peer_in::From& from, const Hello& hello,
+  void join(Time now, Peer& peer, const peer_in::From& from, const Hello& hello,
             std::vector<PeerEffect>& out);
+  void age_reports(Time now, std::vector<PeerEffect>& out);
   void unlink(Time now, Peer& peer, std::string why, Duration most, std::vector<PeerEffect>& out);
   void forget(Peer& peer, const std::string& why, std::vector<PeerEffect>& out);
   std::string why_not_in(const Peer& peer) const;
+  std::string late(const Peer& peer) const;  ///< empty: its last report is fresh
   GroupEndpoint endpoint(const Peer& peer, const PeerGroup& group) const;
 
   NodePeersConfig config_;
   std::map<std::string, Peer> peers_;
+  ReportAges ages_;  ///< of those with an incarnation
+  SelfDoubt doubt_;
   uint64_t dropped_ = 0;
 };
 

@@ -19,10 +19,10 @@ NodeSupervisor::NodeSupervisor(NodeSupervisorConfig config)
     : config_(std::move(config)),
       membership_({config_.cluster, config_.node, config_.build, config_.wire_version,
                    config_.config_digest}),
-      peers_({hello_of(config_), config_.peers}) {
+      peers_({hello_of(config_), config_.peers, config_.limits.timing_scale}) {
   for (const ChildSpec& child : config_.children) membership_.add(child.name, child.role);
   adopt_groups();
-  table_ = {config_.incarnation, 1, endpoints()};
+  table_ = {config_.incarnation, 1, endpoints(), peers_.remark()};
 }
 
 const ChildSpec* NodeSupervisor::spec(const std::string& name) const {
@@ -156,11 +156,15 @@ void NodeSupervisor::supervise(Time now, const SupervisionInput& input, NodeEffe
 void NodeSupervisor::publish(NodeEffects& out) {
   if (!std::exchange(table_dirty_, false)) return;
   std::vector<GroupEndpoint> groups = endpoints();
-  if (groups == table_.groups) return;
+  std::string remark = peers_.remark();
+  if (groups == table_.groups && remark == table_.remark) return;
   // Its own groups come first.
   const auto own = static_cast<std::ptrdiff_t>(config_.groups.size());
   report_wanted_ |= !std::equal(groups.begin(), groups.begin() + own, table_.groups.begin());
+  report_wanted_ |= peers_.cut_off() != table_.cut_off;
   table_.groups = std::move(groups);
+  table_.remark = std::move(remark);
+  table_.cut_off = peers_.cut_off();
   ++table_.version;
   for (const auto& [name, process] : membership_.processes())
     if (process.role == Role::router && process.standing == Standing::member)

@@ -100,8 +100,8 @@ struct PeerDialled {
   std::string node;
   PeerLinkId link;
 };
-/// From another node's supervisor: `node` as the link's dial or Hello named it, `incarnation` of
-/// the process that sent it.
+/// From another node's supervisor: `node` as it was dialled or as its link proved it, `incarnation`
+/// of the process that sent it.
 struct FromPeer {
   std::string node;
   Incarnation incarnation;
@@ -200,7 +200,6 @@ struct Unshare {
 struct Watch {
   std::string child;  ///< or another node
   Incarnation incarnation;
-  bool remote = false;
 };
 struct Forget {
   std::string child;
@@ -243,7 +242,7 @@ class NodeSupervisor {
   /// Rows for the children's processes and their actors; the node's own actors are added by the
   /// shell.
   std::vector<ActorStatus> tree() const;
-  /// "ready", "starting" or "draining": what its rows add up to.
+  /// "ready", "starting" or "draining": what its rows add up to; "suspect": it may be cut off.
   std::string state() const;
   const NodePeers& peers() const { return peers_; }
   bool draining() const { return draining_; }

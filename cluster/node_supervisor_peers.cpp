@@ -30,7 +30,7 @@ void NodeSupervisor::on_peer(Time now, const PeerInput& input, NodeEffects& out)
     } else if (auto* cut = std::get_if<peer_out::Cut>(&effect)) {
       cut_peer(cut->node, out);
     } else if (auto* watch = std::get_if<peer_out::Watch>(&effect)) {
-      out.push_back(node_out::Watch{watch->node, watch->incarnation, true});
+      out.push_back(node_out::Watch{watch->node, watch->incarnation});
     } else if (auto* beat = std::get_if<peer_out::Beat>(&effect)) {
       out.push_back(node_out::PeerBeat{beat->node, beat->incarnation});
     } else if (auto* joined = std::get_if<peer_out::Joined>(&effect)) {

@@ -57,6 +57,7 @@ std::string state_of(const Supervision::Child* child, const Membership::Process&
 
 std::string NodeSupervisor::state() const {
   if (draining_) return "draining";
+  if (peers_.cut_off()) return "suspect";
   for (const ActorStatus& row : tree())
     if (row.state != "ready") return "starting";
   return "ready";

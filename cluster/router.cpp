@@ -54,6 +54,8 @@ void Router::State::on(const router_in::ClientGone& input) {
 
 void Router::State::on(const router_in::Routing& input) {
   if (!groups.set_table(now, input.table)) return stale("stale routing table");
+  remark = input.table.remark;
+  cut_off = input.table.cut_off;
   check_groups();
 }
 
@@ -189,7 +191,8 @@ RouterReadiness Router::readiness(Time now, const std::set<std::string>& served)
     else if (!served.contains(model.name))
       refuse(fmt::format("model {}: the router is fetching its tokenizer", model.name));
   }
-  out.ready = out.reason.empty();
+  out.ready = out.reason.empty() && !state_->cut_off;
+  if (!state_->remark.empty()) out.reason += (out.reason.empty() ? "" : "; ") + state_->remark;
   return out;
 }
 

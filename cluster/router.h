@@ -186,10 +186,11 @@ struct ModelReadiness {
   std::string reason;  ///< why not all are ready
 };
 
-/// What /readyz says: every model has a ready group and a tokenizer here, and nothing drains.
+/// What /readyz says: every model has a ready group and a tokenizer here, nothing drains, and this
+/// node is not likely cut off from the others.
 struct RouterReadiness {
   bool ready = false;
-  std::string reason;  ///< why not, one sentence; empty when ready
+  std::string reason;  ///< why not, one sentence; when ready, whom this node does not hear
   std::vector<ModelReadiness> models;
 };
 

@@ -25,6 +25,8 @@ struct Router::State {
 
   RouterConfig config;
   GroupTable groups;
+  std::string remark;    ///< of this node, as its table has it
+  bool cut_off = false;  ///< so too
   GroupPrefixes prefixes;
   JournalWriter journal;
   std::map<RequestId, Computation> computations;

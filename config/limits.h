@@ -210,6 +210,9 @@ inline constexpr Duration kLinkReportInterval = 60s;  ///< one log line for all 
 /// Whole reports between supervisors, at the latest: until a node counts as suspect two may be
 /// missed.
 inline constexpr Duration kNodeReportInterval = 200ms;
+/// A node whose last report is older counts as suspect, whatever its beats say: they come from a
+/// thread of their own. Five reports missed, and no longer than a hung step may take to show.
+inline constexpr Duration kNodeReportStale = 1s;
 /// Dials of another node that does not answer, doubling. Short, because a cluster forms in three
 /// seconds and a node that is back is in again within two.
 inline constexpr Duration kPeerRedialFirst = 100ms, kPeerRedialMax = 1s;

@@ -67,9 +67,11 @@ void put(wire::RoutingTable* to, const RoutingTable& from) {
   to->set_node(from.node.value);
   to->set_version(from.version);
   for (const GroupEndpoint& group : from.groups) put(to->add_groups(), group);
+  to->set_remark(from.remark);
+  to->set_cut_off(from.cut_off);
 }
 RoutingTable take(const wire::RoutingTable& from) {
-  RoutingTable to{Incarnation(from.node()), from.version(), {}};
+  RoutingTable to{Incarnation(from.node()), from.version(), {}, from.remark(), from.cut_off()};
   for (const auto& group : from.groups()) to.groups.push_back(take(group));
   return to;
 }

@@ -232,7 +232,7 @@ LinkConnection::Next LinkConnection::check_preamble(const LinkConfig& config, Li
     return t.service == session_->service() && t.process == preamble->target_process;
   });
   if (target == config.ways.targets.end()) return answer_no(LinkRefusal::unknown_target);
-  auto local = dial_unix(target->path);
+  auto local = dial_unix(target->path, node_);
   if (!local) return answer_no(LinkRefusal::target_down);
   local_ = *local;
   ++stats.accepted;

@@ -1,6 +1,8 @@
 #include "net/node_beats.h"
 
+#include <fmt/format.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,7 +26,9 @@ namespace {
 
 struct BeatConnection {
   FileDescriptor socket;
-  std::string node;  ///< who was dialed or who called; empty: a caller that has said nothing yet
+  /// Who was dialed, or whom the link proved to call; empty: a caller of this host that has said
+  /// nothing yet.
+  std::string node;
   std::optional<Incarnation> incarnation;
   Time heard{};  ///< or opened
   BeatReader reader;
@@ -72,6 +76,8 @@ class BeatLoop final : public NodeBeats {
   /// False: the connection is to be closed.
   bool receive(BeatConnection& connection, Time now);
   bool believe(const BeatConnection& connection, const NodeBeat& beat) const;
+  bool calls(const std::string& node) const;
+  void refuse(const std::string& why);
   bool silent(const BeatConnection& connection, Time now);
   void hear_callers(const std::vector<pollfd>& waits, size_t first, Time now);
   int timeout(Time now, Time next_beat) const;
@@ -87,6 +93,7 @@ class BeatLoop final : public NodeBeats {
   std::vector<Door> doors_;
   std::list<BeatConnection> callers_;  ///< the oldest first
   std::vector<NodeBeat> beats_;
+  std::string last_refusal_;
   NodeBeatsStats stats_;
 
   mutable std::mutex mutex_;  ///< guards published_
@@ -95,6 +102,7 @@ class BeatLoop final : public NodeBeats {
 };
 
 void BeatLoop::run() {
+  ::pthread_setname_np(::pthread_self(), "beats");
   Time next_beat = steady_now();
   for (;;) {
     Time now = steady_now();
@@ -174,7 +182,13 @@ void BeatLoop::accept(Time now) {
       callers_.pop_front();
       ++stats_.refused;
     }
-    callers_.push_back({FileDescriptor(socket), {}, std::nullopt, now, {}});
+    std::string node = unix_speaker(socket);
+    if (!node.empty() && !calls(node)) {
+      refuse(fmt::format("node {} called with beats, which this one is to dial", node));
+      ::close(socket);
+      continue;
+    }
+    callers_.push_back({FileDescriptor(socket), std::move(node), std::nullopt, now, {}});
     send(callers_.back());
   }
 }
@@ -202,7 +216,9 @@ bool BeatLoop::receive(BeatConnection& connection, Time now) {
       connection.reader.read(std::span(bytes).first(static_cast<size_t>(got)), beats_).has_value();
   for (const NodeBeat& beat : beats_) {
     if (!believe(connection, beat)) {
-      ++stats_.refused;
+      refuse(fmt::format("a connection of node {} brought beats of process {:016x} of node {}",
+                         connection.node.empty() ? "this host" : connection.node,
+                         beat.incarnation.value, beat.node));
       return false;
     }
     connection.node = beat.node;
@@ -219,7 +235,17 @@ bool BeatLoop::receive(BeatConnection& connection, Time now) {
 bool BeatLoop::believe(const BeatConnection& connection, const NodeBeat& beat) const {
   if (connection.incarnation && *connection.incarnation != beat.incarnation) return false;
   if (!connection.node.empty()) return beat.node == connection.node;
-  return std::ranges::find(config_.ways.callers, beat.node) != config_.ways.callers.end();
+  return calls(beat.node);
+}
+
+bool BeatLoop::calls(const std::string& node) const {
+  return std::ranges::find(config_.ways.callers, node) != config_.ways.callers.end();
+}
+
+void BeatLoop::refuse(const std::string& why) {
+  ++stats_.refused;
+  if (config_.refused && why != last_refusal_) config_.refused(why);
+  last_refusal_ = why;
 }
 
 bool BeatLoop::silent(const BeatConnection& connection, Time now) {

@@ -5,7 +5,8 @@
 // Of two nodes the one with the lower name dials, and both send. A connection that ends, says what
 // it may not, or brings nothing for `silence_max` is closed, and the dialer tries again with
 // back-off (kBeatRedialFirst doubling to kBeatRedialMax). Who is dead is not decided here: what is
-// heard goes to the FailureDetector.
+// heard goes to the FailureDetector. Which node a caller is, its link has proved (unix_speaker);
+// what its beats say must agree.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +42,9 @@ struct NodeBeatsConfig {
   Duration silence_max = kDeadAfter;
   /// A beat came. From the beats' thread; must not block.
   std::function<void(const NodeBeat&)> heard;
+  /// Someone spoke for another node or process than its connection is; said once in a row. From the
+  /// beats' thread too; may be unset.
+  std::function<void(const std::string& why)> refused = {};
 };
 
 struct NodeBeatsStats {

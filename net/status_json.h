@@ -14,10 +14,11 @@ namespace troupe {
 struct NodeTree {
   std::string name;
   Incarnation incarnation;
-  /// "ready", "starting", "draining"; of another node also "suspect", "stopped"
+  /// "ready", "starting", "draining"; "suspect": it may be cut off, or of another node, it may have
+  /// hung; of another node also "stopped"
   std::string state;
   std::vector<ActorStatus> actors;
-  std::string reason;           ///< of another node: why it is not in
+  std::string reason;           ///< why it is not in, how old its word is, whom it does not hear
   bool config_differs = false;  ///< from that of the node that tells
   std::optional<LinkFigures> link;  ///< as its link last reported; for metrics
 };

@@ -62,6 +62,7 @@ class Formation {
         tls_(group.name, group.generation, group.key),
         listener_(std::move(listener)),
         stop_(stop),
+        handshake_within_(scaled(kTcpHandshakeTimeout, group.timing_scale)),
         pipes_(group.addresses.size()) {}
 
   Result<std::vector<std::optional<TlsPipe>>> run(Duration allowed) {
@@ -110,7 +111,7 @@ class Formation {
     }
     dial.under_way = true;
     handshakes_.push_back(RankHandshake::dialled(tls_, std::move(socket), introduction(dial.rank),
-                                                 now + kTcpHandshakeTimeout));
+                                                 now + handshake_within_));
   }
 
   void put_off(Dial& dial, std::string why) {
@@ -149,7 +150,7 @@ class Formation {
           std::ranges::count(handshakes_, TlsRole::listener, &RankHandshake::role);
       if (static_cast<size_t>(strangers) >= kTcpUnauthenticatedMax) drop_oldest_stranger();
       handshakes_.push_back(RankHandshake::accepted(tls_, std::move(socket), introduction(0),
-                                                    Clock::now() + kTcpHandshakeTimeout));
+                                                    Clock::now() + handshake_within_));
     }
   }
 
@@ -195,6 +196,7 @@ class Formation {
   GroupTls tls_;
   FileDescriptor listener_;
   const StopSignal& stop_;
+  const Duration handshake_within_;
   std::vector<std::optional<TlsPipe>> pipes_;
   std::vector<Dial> dials_;                ///< by rank
   std::vector<RankHandshake> handshakes_;  ///< oldest first

@@ -1,7 +1,7 @@
 // Connects the ranks of one generation pairwise over TLS. Rule: each rank dials all lower ones and
 // listens for all higher ones; after the handshake both say which rank of which group they are. One
 // thread; bounded by the given time; at most kTcpUnauthenticatedMax sockets that have yet to prove
-// themselves (the oldest goes first), each for kTcpHandshakeTimeout.
+// themselves (the oldest goes first), each for kTcpHandshakeTimeout as the group stretches it.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,7 @@ struct TcpGroup {
   int rank = 0;
   std::vector<HostPort> addresses;  ///< IP addresses by rank; where each listens
   GroupKey key;
+  double timing_scale = 1;  ///< stretches kTcpHandshakeTimeout
 };
 
 /// A rank's own listener for one generation, made before the head can tell the others its address.

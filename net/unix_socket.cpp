@@ -6,8 +6,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
+#include <random>
 
 #include "config/limits.h"
 
@@ -47,11 +51,47 @@ Result<int> listen_unix(const std::string& path) {
                           std::strerror(error)));
 }
 
-Result<int> dial_unix(const std::string& path) {
+namespace {
+
+constexpr std::string_view kSpeakerMark{"\0troupe/", 8};  // no file: it is gone with the socket
+
+/// The dialing socket's own address is what it names: it needs no word in the stream.
+bool name_speaker(int fd, std::string_view speaker) {
+  static std::atomic<uint64_t> next = std::random_device{}();
+  for (int tries = 0; tries < 8; ++tries) {  // another process may have drawn the same number
+    const std::string name = fmt::format("{}{}/{:016x}", kSpeakerMark, speaker, ++next);
+    sockaddr_un own{};
+    own.sun_family = AF_UNIX;
+    if (name.size() > sizeof own.sun_path) return false;
+    std::memcpy(own.sun_path, name.data(), name.size());
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+    if (::bind(fd, reinterpret_cast<const sockaddr*>(&own), size) == 0) return true;
+    if (errno != EADDRINUSE) return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string unix_speaker(int socket) {
+  sockaddr_un peer{};
+  socklen_t size = sizeof peer;
+  if (::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0 ||
+      peer.sun_family != AF_UNIX || size <= offsetof(sockaddr_un, sun_path))
+    return {};
+  const size_t bytes = std::min<size_t>(size, sizeof peer) - offsetof(sockaddr_un, sun_path);
+  std::string_view name(peer.sun_path, bytes);
+  if (!name.starts_with(kSpeakerMark)) return {};
+  name.remove_prefix(kSpeakerMark.size());
+  return std::string(name.substr(0, name.rfind('/')));
+}
+
+Result<int> dial_unix(const std::string& path, std::string_view speaker) {
   auto address = address_of(path);
   if (!address) return std::unexpected(address.error());
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd >= 0 && ::connect(fd, reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0)
+  if (fd >= 0 && (speaker.empty() || name_speaker(fd, speaker)) &&
+      ::connect(fd, reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0)
     return fd;
   const int error = errno;
   if (fd >= 0) ::close(fd);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "config/result.h"
 
@@ -13,6 +14,12 @@ namespace troupe {
 Result<int> listen_unix(const std::string& path);
 
 /// Connected, or why not, with errno in the sentence. Never blocks: a full backlog is a failure.
-Result<int> dial_unix(const std::string& path);
+/// `speaker`: for whom it speaks, up to 64 bytes; the other end learns it by unix_speaker(). Only
+/// who may open the socket at all can name one, and a link names the node that its peer proved to
+/// be.
+Result<int> dial_unix(const std::string& path, std::string_view speaker = {});
+
+/// Whom the other end of this accepted connection speaks for; empty: it named nobody.
+std::string unix_speaker(int socket);
 
 }  // namespace troupe

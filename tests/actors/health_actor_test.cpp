@@ -38,8 +38,7 @@ struct Scene {
 TEST_CASE("health actor: a child that beats stays alive, a silent one is suspected and then dead") {
   Scene scene;
   for (const char* child : {"n1/a", "n1/b"})
-    caf::anon_send(scene.health,
-                   local(DetectorInput(detector_in::Watch{child, Incarnation(7), false})));
+    caf::anon_send(scene.health, local(DetectorInput(detector_in::Watch{child, Incarnation(7)})));
   for (int i = 0; i < 30; ++i) {
     caf::anon_send(scene.health, local(BeatNote{"n1/a", Incarnation(7)}));
     scene.stage.advance(100ms);

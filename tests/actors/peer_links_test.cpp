@@ -20,16 +20,21 @@ struct TwoNodes {
   std::map<std::string, caf::actor> supervisors;
   std::map<std::string, std::shared_ptr<SharedTree>> trees;
   int dials = 0;
+  std::string caller = "n1";  ///< who dials, by its certificate
 
   TwoNodes() {
     middleman = stage.system.spawn<ScriptedActor>([this]() -> caf::behavior {
       return {[this](caf::connect_atom, const std::string& path, uint16_t)
                   -> caf::result<caf::node_id, caf::strong_actor_ptr, std::set<std::string>> {
-        ++dials;
-        if (!at[path]) return caf::sec::cannot_connect_to_node;
-        return {caf::node_id{}, caf::actor_cast<caf::strong_actor_ptr>(at[path]),
-                std::set<std::string>{}};
-      }};
+                ++dials;
+                if (!at[path]) return caf::sec::cannot_connect_to_node;
+                return {caf::node_id{}, caf::actor_cast<caf::strong_actor_ptr>(at[path]),
+                        std::set<std::string>{}};
+              },
+              [this](caf::get_atom,
+                     const caf::node_id& node) -> caf::result<caf::node_id, std::string, uint16_t> {
+                return {node, caller, uint16_t{1}};
+              }};
     });
     stage.drain();
   }
@@ -123,6 +128,31 @@ TEST_CASE(
         "config");
   CHECK(nodes.seen("n2", "n1").reason ==
         "it was refused: it belongs to cluster demo, this is other: give it this cluster's config");
+}
+
+TEST_CASE("peer links: a node that greets under another name than its certificate's is refused") {
+  TwoNodes nodes;
+  nodes.start("n2", "n1", 22);
+  nodes.caller = "n9";  // of the config, but not of n2's
+  nodes.start("n1", "n2", 11);
+  nodes.stage.advance(kPeerRedialFirst);
+  CHECK(nodes.seen("n1", "n2").reason ==
+        "it refused this node: node n9 is not in the config of node n2: name it there");
+  CHECK(nodes.seen("n2", "n1").state == "stopped");
+  CHECK(nodes.seen("n2", "n1").reason == "it has not dialled this node yet");
+}
+
+TEST_CASE("peer links: a supervisor that greets over no link between nodes is not heard") {
+  TwoNodes nodes;
+  nodes.start("n2", "n1", 22);
+  nodes.caller = "";
+  nodes.start("n1", "n2", 11);
+  nodes.stage.advance(1100ms);  // trees are shown each second
+  CHECK(nodes.seen("n2", "n1").state == "stopped");
+  CHECK(nodes.seen("n2", "n1").reason == "it has not dialled this node yet");
+  nodes.caller = "n1";
+  nodes.stage.advance(kHandshakeTimeout + kPeerRedialMax + 100ms);
+  CHECK(nodes.seen("n2", "n1").state == "ready");
 }
 
 }  // namespace peer_links_test

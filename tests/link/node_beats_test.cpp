@@ -129,6 +129,48 @@ TEST_CASE("beats: the link carries them, and a link that is killed only interrup
   CHECK(n1->stats().refused + n2->stats().refused == 0);
 }
 
+TEST_CASE("beats: a node that speaks for another one is refused, by what its certificate proves") {
+  TwoLinks links;
+  Ears ears1, ears2;
+  // n1's link, with n1's certificate; its node process says that it is n0.
+  auto liar = beats_of({"n0", Incarnation(10)},
+                       {links.dir / "b1", {{"n2", links.door("beats")}}, {}}, ears1);
+  std::vector<std::string> refused;
+  std::mutex mutex;
+  NodeBeatsConfig config{{"n2", Incarnation(22)},
+                         {links.beats_path(), {}, {"n0", "n1"}},
+                         kDeadAfter,
+                         ears2.callback(),
+                         [&](const std::string& why) {
+                           const std::lock_guard lock(mutex);
+                           refused.push_back(why);
+                         }};
+  auto n2 = NodeBeats::start(std::move(config));
+  REQUIRE(n2.has_value());
+  CHECK(wait_until([&] { return (*n2)->stats().refused >= 3; }));
+  CHECK(ears2.voices() == 0);
+  {
+    const std::lock_guard lock(mutex);
+    CHECK(refused == std::vector<std::string>{"a connection of node n1 brought beats of process "
+                                              "000000000000000a of node n0"});
+  }
+  liar.reset();
+  auto honest = beats_of({"n1", Incarnation(11)},
+                         {links.dir / "b1", {{"n2", links.door("beats")}}, {}}, ears1);
+  CHECK(ears2.hears("n1", 11));
+  CHECK(ears2.voices() == 1);
+}
+
+TEST_CASE("beats: a node that calls although it is to be dialled is refused") {
+  TwoLinks links;
+  Ears ears1, ears2;
+  auto n1 = beats_of({"n1", Incarnation(11)}, {links.dir / "b1", {{"n2", links.door("beats")}}, {}},
+                     ears1);
+  auto n2 = beats_of({"n2", Incarnation(22)}, {links.beats_path(), {}, {"n0"}}, ears2);
+  CHECK(wait_until([&] { return n2->stats().refused >= 2; }));
+  CHECK(ears2.voices() == 0);
+}
+
 TEST_CASE("beats: a caller that sends anything else is cut off and not heard") {
   Called n2;
   auto refused = [&](const std::string& bytes) {

@@ -116,6 +116,36 @@ class RequestsOnHosts(OnHosts):
         cluster = self.cluster()
         self.survives(cluster, "n2", lambda: cluster.hosts.isolate("n2"), cluster.hosts.heal)
 
+    def test_a_node_that_is_cut_off_says_so_and_serves_on(self):
+        cluster = self.cluster()
+        n2 = cluster["n2"]
+        prompts = [long_prompt(f"cut off {i}", self.COUNT) for i in range(6)]
+        streams = [n2.stream(p, self.COUNT) for p in prompts]
+        for stream in streams:
+            stream.read_tokens(3)
+        cluster.hosts.isolate("n2")
+        within(DEAD_S, "readyz of n2 says that it may be cut off", lambda: n2.ask("GET", "/readyz").status == 503)
+        ready = n2.ask("GET", "/readyz").json()
+        self.assertFalse(ready["ready"])
+        self.assertIn("stopped hearing 2 of 2 other nodes at once and may be the one that is cut off", ready["reason"])
+        row = n2.tree()["n2"]
+        self.assertEqual(row["state"], "suspect")
+        self.assertIn("may be the one that is cut off", row["reason"])
+        # Its streams move to the group it still has, and it takes requests.
+        for stream, prompt in zip(streams, prompts, strict=True):
+            with stream, self.subTest(prompt):
+                self.check_stream(stream.read_all(), prompt, self.COUNT)
+        self.assertGreater(n2.router_metric("troupe_request_retries_total"), 0, "no stream had to move")
+        self.assertEqual(n2.complete("alone", 8).text(), expected("alone", 8)[0])
+        for other in cluster.others("n2"):
+            self.assertEqual(other.ask("GET", "/readyz").status, 200, other.name)
+            self.assertEqual(other.ask("GET", "/readyz").json()["reason"], "")
+        cluster.hosts.heal()
+        within(HEARD_AGAIN_S, "its group is back in the routing of all",
+               lambda: all(self.groups_ready(n) == 3 for n in cluster.nodes.values()))
+        self.assertEqual(n2.ask("GET", "/readyz").json()["reason"], "")
+        self.assertEqual(n2.tree()["n2"]["state"], "ready")
+
     def test_a_host_that_can_not_be_heard(self):
         cluster = self.cluster()
 

@@ -7,12 +7,14 @@ import sys
 import time
 
 import talk
+from hung_threads import HungThreads
 from nodes_under_test import FORMED_S, Nodes
 from process_case import ProcessCase, expected, long_prompt, run_tests
 from processes import poll, report, within
 
 VISIBLE_S = 2  # how every node fares, on every node
 DEAD_S = 1.5
+STALE_S = 1  # a report
 LINKED_S = 1
 DRAINED_S = 30
 
@@ -101,7 +103,9 @@ class SeveralNodes(ProcessCase):
             self.assertEqual(answer.status, 503)
             self.assertGreater(int(answer.headers["retry-after"]), 0)
             self.assertEqual(answer.json()["error"]["type"], "service_unavailable")
-            self.assertIn("n1", talk.ask(nodes["n3"].address(), "GET", "/readyz").json()["reason"])
+            reason = talk.ask(nodes["n3"].address(), "GET", "/readyz").json()["reason"]
+            self.assertIn("node n1", reason)
+            self.assertRegex(reason, "this node (hears no other node|stopped hearing 2 of 2 other nodes)")
             before = nodes["n3"].actors()
             nodes.start("n2", "n1")
             within(FORMED_S, "both are back", nodes.formed)
@@ -123,6 +127,40 @@ class SeveralNodes(ProcessCase):
                 last = [e.json() for e in stream.events if e.data != "[DONE]"][-1]
             self.assertEqual(last["timings"]["attempts"], 1)
             self.assertEqual(nodes["n2"].process.wait(DRAINED_S), 0)
+
+    def test_a_supervisor_that_hangs_gets_no_new_work_while_its_streams_go_on(self):
+        count = 300
+        prompts = [long_prompt(f"beside the hung {n}", count) for n in range(4)]
+        with Nodes() as nodes:
+            nodes.start("n1", "n2", "n3")
+            poll("three nodes form a cluster", 5 * FORMED_S, nodes.formed)
+            before = {name: nodes[name].actors() for name in nodes.names}
+            streams = [nodes.stream("n3", p, count) for p in prompts]
+            for stream in streams:
+                stream.read_tokens(5)
+            with HungThreads(nodes["n2"].process.pid, spared="beats"):
+                start = time.monotonic()
+                for name in ("n1", "n3"):
+                    poll(f"{name} shows n2 as suspect", 5 * STALE_S, lambda n=name: nodes[n].nodes()["n2"]["state"] == "suspect")
+                report("a hung supervisor is suspect on every other node", time.monotonic() - start, 2 * STALE_S)
+                poll("readyz of n3 counts the other group only", STALE_S, lambda: nodes.ready_groups("n3") == 1)
+                ready = talk.ask(nodes["n3"].address(), "GET", "/readyz")
+                self.assertEqual(ready.status, 200)
+                self.assertIn("node n2 may hang: its last report is over ", ready.json()["models"][0]["reason"])
+                self.assertEqual(nodes.complete("n3", "beside it", 8).text(), expected("beside it", 8)[0])
+                # What its shard computes is not given up: it needs no supervisor for it.
+                for stream, prompt in zip(streams, prompts, strict=True):
+                    with stream, self.subTest(prompt):
+                        self.check_stream(stream.read_all(), prompt, count)
+                        last = [e.json() for e in stream.events if e.data != "[DONE]"][-1]
+                        self.assertEqual(last["timings"]["attempts"], 1)
+                poll("how old its last word is", 3, lambda: "over 2 s old" in nodes["n1"].nodes()["n2"]["reason"])
+                self.assertIn("while its beats go on", nodes.troupe("status", "--state", str(nodes["n1"].state)))
+                self.assertEqual(nodes["n1"].nodes()["n2"]["state"], "suspect")
+            within(VISIBLE_S, "it goes on, and all see each other as ready", nodes.formed)
+            for name in nodes.names:
+                after = nodes[name].actors()
+                self.assertEqual({k: v["pid"] for k, v in before[name].items()}, {k: after[k]["pid"] for k in before[name]})
 
     def test_a_killed_link_process_restarts_nothing_else(self):
         count = 400

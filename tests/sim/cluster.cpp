@@ -46,6 +46,7 @@ void Cluster::start_node(Site& site) {
   site.deaths.clear();
   world.trace(site.config.node, "starts");
   world.post(site.node, Duration{}, [n = site.node] { n->input(node_in::Start{}); });
+  if (several()) site.node->beat_nodes();
 }
 
 void Cluster::kill_node(Site& site, World::Death how, Duration back_after) {
@@ -109,7 +110,7 @@ void Cluster::check_left(Site& site, const std::set<Incarnation>& dead, const Or
                          Time died) const {
   if (world.ways_changed() > died - 1s) return;  // what was held counts as heard later
   for (const Site& other : sites) {
-    if (&other == &site || !other.alive() || other.node->detector.doubts_itself()) continue;
+    if (&other == &site || !other.alive()) continue;
     // One that slept doubts its own clock first.
     const Time slept = other.node->stopped_since;
     if (slept != Time{} && slept > died - 5s) continue;
@@ -194,6 +195,21 @@ std::string Cluster::unformed() const {
   for (const auto& shard : shards())
     if (!shard->serving) return shard->name + " has not loaded";
   return {};
+}
+
+std::map<std::string, uint64_t> Cluster::lives() const {
+  std::map<std::string, uint64_t> all;
+  for (const Site& site : sites) {
+    all[site.config.node] = site.node->incarnation.value;
+    for (const auto& [name, child] : site.node->children)
+      if (child.process->alive && !std::dynamic_pointer_cast<LinkHost>(child.process))
+        all[name] = child.process->incarnation.value;
+    for (size_t i = 0; i < site.config.groups.size(); ++i) {
+      const GroupEndpoint& group = site.node->machine.routing().groups[i];
+      all[fmt::format("group {}", group.group.value)] = group.generation.value;
+    }
+  }
+  return all;
 }
 
 std::string Cluster::unrest() const {

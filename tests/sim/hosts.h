@@ -50,11 +50,15 @@ struct Cluster {
   uint64_t peer_links = 0;                   ///< numbers of links between nodes
   RankMesh mesh;
   int node_deaths = 0;
+  int hangs = 0;               ///< of supervisors, that another node had to notice
+  Only only = Only::anything;  ///< else no node may be found dead
 
   bool several() const { return sites.size() > 1; }
   void start_node(Site& site);
   /// It comes back after a while.
   void kill_node(Site& site, World::Death how, Duration back_after);
+  /// What the others must see of a supervisor that has hung since then.
+  void check_hung(const std::shared_ptr<NodeHost>& node, Time since);
   Site& site_of(const std::string& node);
   const Site& site_of(const std::string& node) const;
   size_t groups() const;  ///< of all sites
@@ -70,6 +74,8 @@ struct Cluster {
   /// Every node is up and knows of every other that all is well with it; all groups serve.
   bool formed() const { return unformed().empty(); }
   std::string unformed() const;  ///< why not, for people
+  /// Of all processes but links, and of groups: their incarnations and generations.
+  std::map<std::string, uint64_t> lives() const;
   /// Nobody computes and every group serves.
   bool at_rest() const { return unrest().empty(); }
   std::string unrest() const;
@@ -99,6 +105,12 @@ struct Timer {
 struct NodeHost : Process, std::enable_shared_from_this<NodeHost> {
   NodeHost(Cluster& c, Site& s, NodeSupervisorConfig config);
   void resumed(Duration pause) override;
+  // -- beats: node_hangs.cpp
+  /// To the other nodes, from a thread of their own: the supervisor's pauses do not stop them.
+  void beat_nodes();
+  /// Its actors stand still, its beats go on.
+  void hang(Duration lasts);
+  // --
   void input(NodeInput in);
   void note_journal(const NodeInput& in, const NodeEffects& effects);
   void detect(const DetectorInput& in);
@@ -123,6 +135,7 @@ struct NodeHost : Process, std::enable_shared_from_this<NodeHost> {
   NodeSupervisor machine;
   FailureDetector detector;
   Timer timer, detector_timer;
+  bool hangs = false;
   struct Child {
     ProcessPtr process;
     LinkPtr link;

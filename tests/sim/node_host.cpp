@@ -17,7 +17,10 @@ NodeHost::NodeHost(Cluster& c, Site& s, NodeSupervisorConfig config)
   host = s.host;
 }
 
-void NodeHost::resumed(Duration pause) { detect(detector_in::OwnLag{pause}); }
+void NodeHost::resumed(Duration pause) {
+  hangs = false;
+  detect(detector_in::OwnLag{pause});
+}
 
 void NodeHost::input(NodeInput in) {
   cluster.tamper.to_node(name, in);
@@ -54,6 +57,8 @@ void NodeHost::detect(const DetectorInput& in) {
     world.trace(name, "{} is {}", e.peer, name_of(e.verdict));
     world.expect(!cluster.clients.calm || e.verdict != Verdict::dead,
                  "{} was found dead without any fault", e.peer);
+    world.expect(cluster.only == Only::anything || e.verdict != Verdict::dead,
+                 "{} was found dead though nothing kept its beats away for long", e.peer);
     input(node_in::Judged{e.peer, e.incarnation, e.verdict});
   }
   arm_timer(*this, detector_timer, detector.deadline(), [this] { detect(detector_in::Tick{}); });
@@ -94,7 +99,7 @@ void NodeHost::perform_one(const NodeEffect& effect) {
   } else if (const auto* over = std::get_if<node_out::Unshare>(&effect)) {
     planes.unshare(*this, *over);
   } else if (const auto* watch = std::get_if<node_out::Watch>(&effect)) {
-    detect(detector_in::Watch{watch->child, watch->incarnation, watch->remote});
+    detect(detector_in::Watch{watch->child, watch->incarnation});
   } else if (const auto* forget = std::get_if<node_out::Forget>(&effect)) {
     detect(detector_in::Forget{forget->child, forget->incarnation});
   } else if (const auto* event = std::get_if<node_out::Event>(&effect)) {

@@ -15,7 +15,7 @@ using sim::Tamper;
 namespace node_mutants_test {
 namespace {
 
-constexpr uint64_t kSeedsMax = 450;  ///< a third of them has several nodes
+constexpr uint64_t kSeedsMax = 450;  ///< half of them have several nodes
 
 bool is_child(const std::string& name) { return name.find('/') != std::string::npos; }
 
@@ -57,6 +57,27 @@ struct OldNews final : Tamper {
   std::map<std::pair<std::string, std::string>, NodeReport> told;
 };
 
+/// What a node told last is taken for news again and again.
+struct OldWordsRenewed final : Tamper {
+  void to_node(const std::string& node, NodeInput& in) override {
+    auto* from = std::get_if<node_in::FromPeer>(&in);
+    if (auto* report = from ? std::get_if<NodeReport>(&from->message) : nullptr) {
+      report->version = ++versions;
+      last[node][from->node] = *from;
+    } else if (std::holds_alternative<node_in::Tick>(in) && (renews = !renews)) {
+      for (auto& [other, words] : last[node]) {
+        if (versions % 2 == 0 && other != last[node].rbegin()->first) continue;
+        std::get<NodeReport>(words.message).version = ++versions;
+        in = words;
+        return;
+      }
+    }
+  }
+  std::map<std::string, std::map<std::string, node_in::FromPeer>> last;  ///< by who hears, who said
+  uint64_t versions = 0;
+  bool renews = false;  ///< every other tick
+};
+
 /// Nodes keep their groups to themselves.
 struct SilentNodes final : Tamper {
   void from_node(NodeEffects& effects) override {
@@ -78,6 +99,15 @@ TEST_CASE("sim: a node that does not dial again is caught") {
 }
 TEST_CASE("sim: news of a node's former life is caught") {
   CHECK(sim::caught_at<OldNews>(kSeedsMax, sim::several_nodes) > 0);
+}
+TEST_CASE("sim: a node that takes old words for news is caught") {
+  std::string caught;
+  for (uint64_t seed = 1; seed <= kSeedsMax && caught.empty(); ++seed) {
+    if (!sim::several_nodes(seed)) continue;
+    OldWordsRenewed mutant;
+    caught = sim::run({.seed = seed, .tamper = &mutant, .only = sim::Only::hangs}).violation;
+  }
+  CHECK_MESSAGE(caught.find("whose supervisor has hung for") != std::string::npos, caught);
 }
 TEST_CASE("sim: nodes that keep their groups to themselves are caught") {
   CHECK(sim::caught_at<SilentNodes>(kSeedsMax, sim::several_nodes) > 0);

@@ -37,11 +37,15 @@ std::vector<size_t> place_ranks(World& world, size_t hosts) {
   return at;
 }
 
-void add_group(Cluster& cluster, uint32_t index, const std::vector<size_t>& hosts) {
+void add_group(World& world, Cluster& cluster, uint32_t index, const std::vector<size_t>& hosts) {
   const GroupId group(index);
   const auto ranks = static_cast<int32_t>(hosts.size());
   NodeSupervisorConfig& head = cluster.sites[hosts.front()].config;
-  HeadedGroup headed{.order = {.group = group, .model = "oracle", .tensor_parallel = ranks},
+  const bool pipeline = ranks > 1 && world.chance(0.4);
+  HeadedGroup headed{.order = {.group = group,
+                               .model = "oracle",
+                               .tensor_parallel = pipeline ? 1 : ranks,
+                               .pipeline_parallel = pipeline ? ranks : 1},
                      .ranks = ranks,
                      .socket = "s",
                      .nodes = {}};
@@ -76,7 +80,7 @@ void lay_out(World& world, Cluster& cluster, int nodes) {
   }
   const int32_t groups = world.pick(1, nodes == 1 ? 3 : 4);
   for (int32_t i = 0; i < groups; ++i)
-    add_group(cluster, static_cast<uint32_t>(i), place_ranks(world, cluster.sites.size()));
+    add_group(world, cluster, static_cast<uint32_t>(i), place_ranks(world, cluster.sites.size()));
   for (Site& site : cluster.sites) {
     for (const Site& other : cluster.sites) {
       if (&other == &site) continue;
@@ -121,6 +125,7 @@ Faults draw_faults(World& world, bool several) {
   if (several) {
     f.node_every = maybe(Duration(2s));
     f.way_every = maybe(Duration(1s));
+    f.node_hang_every = maybe(Duration(2s));
   } else {
     f.node_dies = world.chance(0.1);
   }
@@ -138,7 +143,13 @@ class Run {
     world_.delay_max = world_.between(200us, 5ms);
     clients_.calm =
         world_.chance(0.15) && options.tamper == nullptr && cluster_.batcher.queue_max >= 64;
-    if (!clients_.calm) planned_ = draw_faults(world_, cluster_.several());
+    cluster_.only = options.only;
+    if (options.only != Only::anything) {
+      clients_.calm = false;
+      (options.only == Only::hangs ? planned_.node_hang_every : planned_.link_every) = 1s;
+    } else if (!clients_.calm) {
+      planned_ = draw_faults(world_, cluster_.several());
+    }
     drains_ = world_.chance(0.25);
     faults_begin_ = world_.now() + (cluster_.several() ? kForms : 500ms);
     faults_end_ = faults_begin_ + kFaultsLast;
@@ -148,7 +159,7 @@ class Run {
     start();
     world_.at(faults_begin_, [this] { begin_faults(); });
     world_.at(faults_end_, [this] { end_faults(); });
-    load(clients_.calm ? faults_begin_ : world_.now() + 200ms);
+    load(all_well() ? faults_begin_ : world_.now() + 200ms);
     watch();
     // A stopped process that was told to end is killed only then.
     until(faults_end_ + kAbortDeadline + 100ms, [] { return false; });
@@ -158,15 +169,22 @@ class Run {
     if (sound() && !cluster_.at_rest()) {
       world_.violation("60 s after the last fault: " + cluster_.unrest());
     }
+    if (!before_.empty() && cluster_.only == Only::links)
+      expect(cluster_.lives() == before_, "more than link processes began anew");
     probe();
     if (drains_) drain();
     RunResult result{world_.first_violation(), clients_.totals, world_.events()};
-    for (const Site& site : cluster_.sites)
-      for (const auto& [name, deaths] : site.deaths) result.deaths += deaths;
+    for (const Site& site : cluster_.sites) {
+      for (const auto& [name, deaths] : site.deaths) {
+        result.deaths += deaths;
+        if (name.ends_with("/link") && !drains_) result.link_deaths += deaths;
+      }
+    }
     result.drains = drains_ ? 1 : 0;
     result.nodes = static_cast<int>(cluster_.sites.size());
     result.node_deaths = cluster_.node_deaths;
     result.meetings = cluster_.mesh.meetings();
+    result.hangs = cluster_.hangs;
     return result;
   }
 
@@ -188,17 +206,19 @@ class Run {
     }
   }
 
+  /// Until the first fault, if there is to be one.
+  bool all_well() const { return clients_.calm || cluster_.only != Only::anything; }
   void start() {
     for (Site& site : cluster_.sites) {
       // In any order; without faults they come together.
-      const bool late = cluster_.several() && !clients_.calm && world_.chance(0.3);
+      const bool late = cluster_.several() && !all_well() && world_.chance(0.3);
       const Duration after = late ? world_.between(100ms, 4s) : world_.between(0ms, 50ms);
       if (!cluster_.several())
         cluster_.start_node(site);
       else
         world_.at(world_.now() + after, [this, &site] { cluster_.start_node(site); });
     }
-    if (!cluster_.several() || !clients_.calm) return;
+    if (!cluster_.several() || !all_well()) return;
     world_.at(faults_begin_, [this] {
       world_.expect(cluster_.formed(), "{} ms after the start: {}", to_ms(kForms),
                     cluster_.unformed());
@@ -234,6 +254,8 @@ class Run {
     every(planned_.restart_every, &Run::restart_one);
     every(planned_.node_every, &Run::kill_node);
     every(planned_.way_every, &Run::shut_way);
+    every(planned_.node_hang_every, &Run::hang_node);
+    every(planned_.link_every, &Run::kill_link);
     if (planned_.node_dies) {
       world_.at(world_.now() + world_.between(100ms, 3s), [this] {
         cluster_.kill_node(cluster_.sites.front(), World::Death::closes, 500ms);
@@ -265,11 +287,26 @@ class Run {
     if (!child || site.deaths[child->name] >= 2) return;
     site.node->end(child->name, child->incarnation, Duration{});
   }
+  void kill_link() {
+    Site& site = any_site();
+    const std::string link = site.config.node + "/link";
+    if (!site.alive() || site.deaths[link] >= 2) return;
+    const auto at = site.node->children.find(link);
+    if (at == site.node->children.end() || !at->second.process->alive) return;
+    if (before_.empty()) before_ = cluster_.lives();
+    site.node->end(link, at->second.process->incarnation, Duration{});
+  }
   void kill_node() {
     Site& site = any_site();
     if (!site.alive()) return;
     cluster_.kill_node(site, world_.chance(0.5) ? World::Death::closes : World::Death::vanishes,
                        world_.between(100ms, 4s));
+  }
+  void hang_node() {
+    Site& site = any_site();
+    if (site.alive())
+      site.node->hang(world_.chance(0.2) ? world_.between(20ms, 700ms)
+                                         : world_.between(1100ms, 3s));
   }
   /// Between two hosts, in one direction or both; what is sent meanwhile arrives in the end.
   void shut_way() {
@@ -334,6 +371,7 @@ class Run {
   Faults planned_;
   Time faults_begin_{}, faults_end_{};
   bool drains_ = false;
+  std::map<std::string, uint64_t> before_;  ///< the lives of all, when the first link was killed
 };
 
 }  // namespace

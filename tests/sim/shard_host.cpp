@@ -31,6 +31,7 @@ void ShardHost::load() {
   LoadReport report{
       .group = order->group, .generation = order->generation, .rank = order->rank, .ok = true};
   config = cluster.batcher;
+  if (order->pipeline_parallel > 1) config.lanes = order->pipeline_parallel;
   partition = std::make_unique<OraclePartition>(OracleOptions{.lanes = config.lanes});
   stage_free.assign(static_cast<size_t>(config.lanes), world.now());
   const Budget budget{.kv_blocks = config.kv_blocks,

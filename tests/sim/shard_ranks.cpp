@@ -11,7 +11,7 @@ namespace troupe::sim {
 namespace {
 /// Ranks on the host of this one, itself among them.
 int64_t ranks_here(const LoadOrder& order) {
-  if (order.hosts.empty()) return order.tensor_parallel;
+  if (order.hosts.empty()) return order.tensor_parallel * order.pipeline_parallel;
   return std::ranges::count(order.hosts, order.hosts[static_cast<size_t>(order.rank)]);
 }
 }  // namespace

@@ -34,7 +34,8 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
   std::mutex mutex;
   std::vector<std::pair<uint64_t, std::string>> violations;
   sim::Totals totals;
-  uint64_t deaths = 0, drains = 0, node_deaths = 0, several = 0, events = 0, meetings = 0;
+  uint64_t deaths = 0, drains = 0, node_deaths = 0, several = 0, events = 0, meetings = 0,
+           hangs = 0;
   const auto work = [&] {
     while ((current_seed = next++) <= kSeeds) {
       const sim::RunResult result = sim::run({.seed = current_seed});
@@ -53,6 +54,7 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
       several += result.nodes > 1 ? 1 : 0;
       events += result.events;
       meetings += result.meetings;
+      hangs += static_cast<uint64_t>(result.hangs);
     }
   };
   {
@@ -74,15 +76,48 @@ TEST_CASE("sim: whatever goes wrong, every answer is the oracle's and every requ
   CHECK(totals.coalesced > kSeeds / 10);
   CHECK(deaths > kSeeds);
   CHECK(drains > kSeeds / 10);
-  CHECK(several >= kSeeds / 3);
+  CHECK(several >= kSeeds / 2);
   CHECK(node_deaths > kSeeds / 8);
   CHECK(meetings > kSeeds / 4);
+  CHECK(hangs > kSeeds / 50);  // most are hidden by another fault
   MESSAGE(kSeeds << " seeds, " << several << " with several nodes, " << events << " events, "
                  << totals.complete << " answers, " << totals.tokens << " tokens, "
                  << totals.retries << " of them over a failure, " << deaths << " deaths, "
                  << node_deaths << " of whole nodes, " << meetings
-                 << " meetings of ranks of several nodes, " << totals.failed << " failed, "
-                 << totals.lost << " lost with their router");
+                 << " meetings of ranks of several nodes, " << hangs
+                 << " hung supervisors noticed, " << totals.failed << " failed, " << totals.lost
+                 << " lost with their router");
+}
+
+TEST_CASE("sim: a supervisor that hangs takes its groups out of routing, and nothing else") {
+  int tried = 0, hangs = 0;
+  for (uint64_t seed = 1; tried < std::min<int>(kSeeds / 25, 200); ++seed) {
+    if (!sim::several_nodes(seed)) continue;
+    const sim::RunResult result = sim::run({.seed = seed, .only = sim::Only::hangs});
+    ++tried;
+    hangs += result.hangs;
+    if (result.drains == 0) CHECK(result.deaths + result.node_deaths == 0);
+    CHECK(result.totals.lost == 0);
+    if (!result.violation.empty()) FAIL_CHECK("seed " << seed << " " << result.violation);
+  }
+  CHECK(hangs > tried);
+  MESSAGE(tried << " seeds, " << hangs << " hung supervisors noticed");
+}
+
+TEST_CASE("sim: a link process that is killed ends no other process, no generation and no node") {
+  int tried = 0, killed = 0;
+  for (uint64_t seed = 1; tried < std::min<int>(kSeeds / 25, 200); ++seed) {
+    if (!sim::several_nodes(seed)) continue;
+    const sim::RunResult result = sim::run({.seed = seed, .only = sim::Only::links});
+    ++tried;
+    killed += result.link_deaths;
+    if (result.drains == 0) CHECK(result.deaths == result.link_deaths);
+    CHECK(result.node_deaths == 0);
+    CHECK(result.totals.lost == 0);
+    if (!result.violation.empty()) FAIL_CHECK("seed " << seed << " " << result.violation);
+  }
+  CHECK(killed > tried);
+  MESSAGE(tried << " seeds, " << killed << " link processes killed");
 }
 
 TEST_CASE("sim: a seed replays the same run") {

@@ -63,6 +63,13 @@ struct Link {
 };
 using LinkPtr = std::shared_ptr<Link>;
 
+/// What may go wrong at all.
+enum class Only : uint8_t {
+  anything,
+  hangs,  ///< supervisors hang, their beats go on
+  links,  ///< link processes are killed
+};
+
 /// What goes wrong, drawn from the seed. All zero after the faults have stopped.
 struct Faults {
   double drop = 0, duplicate = 0;  ///< of a message between router and batcher
@@ -71,8 +78,8 @@ struct Faults {
   double hang = 0, step_error = 0, nonfinite = 0;  ///< of a step
   double load_failure = 0, spawn_failure = 0;
   double cache_loss = 0;
-  Duration kill_every{}, stop_every{}, cut_every{}, restart_every{};  ///< mean; 0: never
-  Duration node_every{}, way_every{};                                 ///< with several nodes
+  Duration kill_every{}, stop_every{}, cut_every{}, restart_every{};    ///< mean; 0: never
+  Duration node_every{}, way_every{}, node_hang_every{}, link_every{};  ///< with several nodes
   bool node_dies = false;
 };
 

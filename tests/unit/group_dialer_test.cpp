@@ -14,6 +14,7 @@ namespace group_dialer_test {
 namespace {
 
 struct Rig {
+  explicit Rig(double timing_scale = 1) : machine(timing_scale) {}
   GroupDialer machine;
   std::vector<DialerEffect> effects;  ///< of the last step
   Time now{};
@@ -380,6 +381,16 @@ TEST_CASE(
     rig.wait(20s);
     CHECK(rig.all<dialer_out::Dial>().empty());
   }
+}
+
+TEST_CASE("group dialer: on a slow machine each answer may take longer") {
+  Rig rig(4);
+  rig.table({Rig::endpoint(0, 7)});
+  rig.dialled(7);
+  rig.wait(4 * kHandshakeTimeout - 1ms);
+  CHECK(rig.all<dialer_out::Close>().empty());
+  rig.wait(1ms);
+  CHECK(rig.all<dialer_out::Close>().size() == 1);
 }
 
 }  // namespace group_dialer_test

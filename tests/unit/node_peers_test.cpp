@@ -29,8 +29,9 @@ NodeReport report_of(uint64_t incarnation, uint64_t version, GroupState state) {
 
 /// Node `own` with peers n1 and n3, of which n3 heads group 7; it dials those with higher names.
 struct Rig {
-  explicit Rig(const std::string& own = "n2")
-      : machine({hello_of(own, 1), {{"n1", {}}, {"n3", {{GroupId(7), "m", "/s/dg7"}}}}}) {
+  explicit Rig(const std::string& own = "n2", double timing_scale = 1)
+      : machine(
+            {hello_of(own, 1), {{"n1", {}}, {"n3", {{GroupId(7), "m", "/s/dg7"}}}}, timing_scale}) {
     step(peer_in::Start{});
   }
   NodePeers machine;
@@ -159,6 +160,20 @@ TEST_CASE("node peers: a foreign node is refused with a reason on both sides") {
   REQUIRE(rig.sent<HelloReply>(4).size() == 1);
   CHECK(rig.sent<HelloReply>(4)[0].reason ==
         "node n9 is not in the config of node n2: name it there");
+}
+
+TEST_CASE("node peers: a node that greets under another name than its link proved is refused") {
+  Rig rig;
+  const std::string why =
+      "it says that it is node n3, and its certificate is of node n1: give each node its own";
+  rig.from("n1", 10, 4, hello_of("n3", 10));
+  REQUIRE(rig.sent<HelloReply>(4).size() == 1);
+  CHECK(rig.sent<HelloReply>(4)[0].reason == why);
+  CHECK(rig.event("hello refused") == why);
+  CHECK(rig.view("n1").reason == "it was refused: " + why);
+  CHECK(rig.view("n3").reason == "it has not been dialled yet");
+  CHECK(rig.machine.dropped() == 1);
+  CHECK(rig.machine.joined().empty());
 }
 
 TEST_CASE("node peers: who is refused says why, and asks again ever more seldom") {
@@ -291,6 +306,140 @@ TEST_CASE("node peers: reports count by version, and each is a beat") {
   CHECK(rig.all<peer_out::Beat>().empty());
   CHECK(rig.machine.dropped() == 2);
   CHECK(rig.group().state == GroupState::ready);
+}
+
+TEST_CASE("node peers: a node whose reports stay away is suspect, though its beats go on") {
+  Rig rig;
+  rig.join_n3(30, 5);
+  rig.from("n3", 30, 5, report_of(30, 1, GroupState::ready));
+  REQUIRE(rig.machine.deadline());
+  CHECK(*rig.machine.deadline() == rig.now + kNodeReportStale);
+  rig.wait(kNodeReportStale - 1ms);
+  CHECK(rig.group().state == GroupState::ready);
+  CHECK(rig.view("n3").reason.empty());
+  rig.wait(1ms);
+  CHECK(rig.event("report late") == "its last report is over 1 s old");
+  CHECK(rig.all<peer_out::Changed>().size() == 1);
+  CHECK(rig.group().state == GroupState::suspect);
+  CHECK(rig.group().incarnation == Incarnation(70));  // what runs there is not given up
+  CHECK(rig.group().reason == "node n3 may hang: its last report is over 1 s old");
+  CHECK(rig.view("n3").state == "suspect");
+  CHECK(rig.view("n3").reason ==
+        "it may hang: its last report is over 1 s old while its beats go on");
+  CHECK(rig.all<peer_out::Gone>().empty());
+  // How old is said in steps, so that nobody is told each moment.
+  rig.wait(999ms);
+  CHECK(rig.all<peer_out::Changed>().empty());
+  rig.wait(1ms);
+  CHECK(rig.all<peer_out::Changed>().size() == 1);
+  CHECK(rig.event("report late").empty());
+  CHECK(rig.group().reason == "node n3 may hang: its last report is over 2 s old");
+  rig.wait(2s);
+  CHECK(rig.group().reason == "node n3 may hang: its last report is over 4 s old");
+  rig.from("n3", 30, 5, report_of(30, 2, GroupState::ready));
+  CHECK(rig.group().state == GroupState::ready);
+  CHECK(rig.view("n3").state == "ready");
+  CHECK(rig.view("n3").reason.empty());
+  CHECK(rig.event("report late") == "it reports again");
+}
+
+TEST_CASE("node peers: an old word stands over a broken link and a new one, until news come") {
+  Rig rig;
+  rig.join_n3(30, 5);
+  rig.from("n3", 30, 5, report_of(30, 1, GroupState::ready));
+  rig.step(peer_in::Lost{"n3", PeerLinkId(5)});
+  rig.wait(kPeerRedialFirst);
+  rig.join_n3(30, 8);
+  rig.wait(kNodeReportStale - kPeerRedialFirst);
+  CHECK(rig.group().state == GroupState::suspect);
+  rig.step(peer_in::Lost{"n3", PeerLinkId(8)});
+  CHECK(rig.view("n3").state == "suspect");
+  CHECK(rig.view("n3").reason ==
+        "the link to it broke: its last report is over 1 s old while its beats go on");
+}
+
+TEST_CASE("node peers: a node that joined and tells nothing is suspect as well") {
+  Rig rig;
+  rig.join_n3(30, 5);
+  rig.wait(kNodeReportStale);
+  CHECK(rig.view("n3").state == "suspect");
+  CHECK(rig.group().state == GroupState::starting);
+}
+
+TEST_CASE("node peers: slow machines have more time for their reports") {
+  Rig rig("n2", 5);
+  rig.join_n3(30, 5);
+  rig.from("n3", 30, 5, report_of(30, 1, GroupState::ready));
+  rig.wait(5 * kNodeReportStale - 1ms);
+  CHECK(rig.group().state == GroupState::ready);
+  rig.wait(1ms);
+  CHECK(rig.group().state == GroupState::suspect);
+}
+
+TEST_CASE("node peers: and for their greetings") {
+  Rig rig("n2", 5);
+  rig.step(peer_in::Dialled{"n3", PeerLinkId(5)});
+  rig.wait(5 * kHandshakeTimeout - 1ms);
+  CHECK(rig.all<peer_out::Drop>().empty());
+  rig.wait(1ms);
+  CHECK(rig.view("n3").reason == "it did not answer in time");
+}
+
+TEST_CASE("node peers: who hears no other node says so, and doubts itself if all fell at once") {
+  Rig rig;
+  const std::string alone =
+      "this node hears no other node of its config: check its network, and whether they run";
+  CHECK(rig.machine.remark() == alone);
+  rig.join_n3(30, 5);
+  rig.from("n1", 10, 4, hello_of("n1", 10));
+  CHECK(rig.machine.remark().empty());
+  rig.step(peer_in::Judged{"n1", Incarnation(10), Verdict::suspect});
+  rig.step(peer_in::Judged{"n3", Incarnation(30), Verdict::suspect});
+  CHECK(rig.machine.cut_off());
+  // Verdicts count all the same: its own streams move away from who vanished.
+  rig.step(peer_in::Judged{"n3", Incarnation(30), Verdict::dead});
+  CHECK(rig.all<peer_out::Cut>().size() == 1);
+  CHECK(rig.group().state == GroupState::stopped);
+  CHECK(rig.machine.cut_off());
+  rig.step(peer_in::Judged{"n1", Incarnation(10), Verdict::alive});
+  CHECK_FALSE(rig.machine.cut_off());
+  // One that said that it would go is no reason for doubt.
+  rig.wait(kPeerRedialFirst);
+  rig.join_n3(31, 6);
+  NodeReport leaving = report_of(31, 1, GroupState::draining);
+  leaving.state = "draining";
+  rig.from("n3", 31, 6, leaving);
+  rig.step(peer_in::Judged{"n3", Incarnation(31), Verdict::suspect});
+  rig.step(peer_in::Judged{"n1", Incarnation(10), Verdict::suspect});
+  CHECK_FALSE(rig.machine.cut_off());
+  CHECK(rig.machine.remark() == alone);
+}
+
+TEST_CASE("node peers: a node that says that it may be cut off is shown so") {
+  Rig rig;
+  rig.join_n3(30, 5);
+  NodeReport report = report_of(30, 1, GroupState::ready);
+  report.state = "suspect";
+  rig.from("n3", 30, 5, report);
+  CHECK(rig.view("n3").state == "suspect");
+  CHECK(rig.view("n3").reason == "it says that it may be cut off");
+  CHECK(rig.group().state == GroupState::ready);
+}
+
+TEST_CASE("node peers: who slept itself hears first what was said meanwhile") {
+  Rig rig;
+  rig.join_n3(30, 5);
+  rig.from("n3", 30, 5, report_of(30, 1, GroupState::ready));
+  rig.now += 500ms;
+  rig.step(peer_in::Tick{});
+  rig.wait(10s);
+  CHECK(rig.group().state == GroupState::ready);
+  rig.wait(*rig.machine.deadline() - rig.now);
+  CHECK(rig.group().state == GroupState::suspect);
+  // However late its timers are, an old word is found out.
+  rig.from("n3", 30, 5, report_of(30, 2, GroupState::ready));
+  for (int i = 0; i < 4; ++i) rig.wait(1200ms);
+  CHECK(rig.group().state == GroupState::suspect);
 }
 
 TEST_CASE("node peers: a node that never came shows why, and its groups are out") {

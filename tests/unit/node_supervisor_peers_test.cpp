@@ -72,7 +72,7 @@ TEST_CASE("node supervisor: a node found dead leaves the table, and the link is 
   rig.join(NodeRig::kRouter);
   rig.join(NodeRig::kLink);
   rig.join_n2(20, 1);
-  CHECK(rig.all<node_out::Watch>().at(0).remote);
+  CHECK(rig.all<node_out::Watch>().at(0).child == "n2");
   rig.n2_tells(20, 1, 1, GroupState::ready);
   CHECK(rig.all<node_out::PeerBeat>().at(0).node == "n2");
   rig.step(node_in::Judged{"n2", Incarnation(20), Verdict::dead});
@@ -81,6 +81,35 @@ TEST_CASE("node supervisor: a node found dead leaves the table, and the link is 
   const auto tables = rig.sent<RoutingTable>(NodeRig::kRouter);
   REQUIRE(tables.size() == 1);
   CHECK(tables[0].groups[2].state == GroupState::stopped);
+}
+
+TEST_CASE("node supervisor: whom it does not hear stands in the table, and doubt in its state") {
+  NodeSupervisorConfig config = with_peer();
+  config.peers.push_back({"n3", {}});
+  NodeRig rig(config);
+  rig.start_all();
+  rig.join(NodeRig::kLink);
+  CHECK(rig.machine.routing().remark.starts_with("this node hears no other node"));
+  CHECK_FALSE(rig.machine.routing().cut_off);
+  for (const auto& [node, incarnation] : {std::pair("n2", 20), std::pair("n3", 30)}) {
+    const Incarnation process(static_cast<uint64_t>(incarnation));
+    rig.step(node_in::PeerDialled{node, PeerLinkId(process.value)});
+    const Hello hello{"demo", 1, "b1", node, Role::supervisor, "another's actor", process, {}};
+    rig.step(node_in::FromPeer{node, process, hello, PeerLinkId(process.value)});
+  }
+  CHECK(rig.machine.routing().remark.empty());
+  CHECK(rig.machine.state() == "ready");
+  rig.step(node_in::Judged{"n2", Incarnation(20), Verdict::suspect});
+  rig.step(node_in::Judged{"n3", Incarnation(30), Verdict::suspect});
+  const auto tables = rig.sent<RoutingTable>(NodeRig::kRouter);
+  REQUIRE(tables.size() == 1);
+  CHECK(tables[0].cut_off);
+  CHECK(tables[0].remark.starts_with("this node stopped hearing 2 of 2 other nodes at once"));
+  CHECK(tables[0].groups[0].state == GroupState::ready);
+  CHECK(rig.machine.state() == "suspect");
+  rig.step(node_in::Judged{"n3", Incarnation(30), Verdict::alive});
+  CHECK(rig.machine.state() == "ready");
+  CHECK_FALSE(rig.machine.routing().cut_off);
 }
 
 TEST_CASE("node supervisor: tells the others of itself on change, and at least each interval") {

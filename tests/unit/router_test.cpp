@@ -275,6 +275,29 @@ TEST_CASE("router: prompt log-probabilities come first, with the first pieces") 
   CHECK(world.seen[1].choices[1].text == "x");
 }
 
+TEST_CASE("router: readiness says whom its node does not hear, and no when it may be cut off") {
+  RouterWorld world;
+  world.bring_up(1);
+  const auto told = [&] { return world.router.readiness(world.now, {"m"}); };
+  REQUIRE(told().ready);
+  CHECK(told().reason.empty());
+  world.table.remark = "it hears nobody";
+  world.publish();
+  CHECK(told().ready);
+  CHECK(told().reason == "it hears nobody");
+  world.table.cut_off = true;
+  world.publish();
+  CHECK_FALSE(told().ready);
+  CHECK(told().reason == "it hears nobody");
+  CHECK(told().models.at(0).groups_ready == 1);
+  // It serves on.
+  world.submit(world.request(1, "hello", 6));
+  CHECK(world.sent.size() == 1);
+  world.list(1, GroupState::failed);
+  world.publish();
+  CHECK(told().reason == "model m: group 1: it is failed; it hears nobody");
+}
+
 TEST_CASE("router: readiness says why a group is not ready") {
   RouterWorld world;
   const auto reason = [&] { return world.router.readiness(world.now, {}).models.at(0).reason; };
