@@ -11,9 +11,10 @@
 
 namespace troupe {
 
-/// Answers publish_atom, connect_atom and get_atom as CAF's middleman actor does; "host" is a socket
-/// path, ports are ignored. The host of a node that dialed this process is whom its connection
-/// speaks for (unix_speaker): the name of another host's node, as its certificate has it, or empty.
+/// Answers publish_atom, connect_atom and get_atom as CAF's middleman actor does; "host" is a
+/// socket path, ports are ignored. The host of a node that dialed this process is whom its
+/// connection speaks for (unix_speaker): the name of another host's node, as its certificate has
+/// it, or empty.
 caf::actor spawn_unix_middleman(caf::actor_system& system);
 
 /// Listens at `path` (replacing a stale socket file) and makes `service` the actor that peers get.
