@@ -3,7 +3,8 @@
 
 A doctest program counts what its summary says, a Python test its own `N passed, N failed` line, anything else is one
 case. A program that failed without a failed case (crash, time-out) counts as one more failed case, and so does one
-without any case (it proves nothing), a report that is missing, and a build that broke.
+without any case (it proves nothing; one that skipped all of them said why), a report that is missing, and a build that
+broke. What was skipped is told with its reasons.
 """
 
 import argparse
@@ -14,6 +15,13 @@ from xml.etree import ElementTree
 
 DOCTEST = re.compile(r"^\[doctest\] test cases:\s*\d+ \|\s*(\d+) passed \|\s*(\d+) failed", re.M)
 OWN = re.compile(r"^(\d+) passed, (\d+) failed", re.M)
+SKIPPED = re.compile(r"^\d+ passed, \d+ failed, ([1-9]\d*) skipped", re.M)
+WHY = re.compile(r"\bskipped (['\"])(.+)\1$", re.M)
+
+
+def skipped(output: str) -> tuple[int, str]:
+    """How many cases, and why."""
+    return sum(map(int, SKIPPED.findall(output)[-1:])), "; ".join(dict.fromkeys(reason for _, reason in WHY.findall(output)))
 
 
 def cases(test: ElementTree.Element) -> tuple[int, int]:
@@ -24,7 +32,7 @@ def cases(test: ElementTree.Element) -> tuple[int, int]:
         return (1, 0) if ok else (0, 1)
     passed = sum(int(p) for p, _ in summaries)
     failed = sum(int(f) for _, f in summaries)
-    if failed == 0 and (not ok or passed == 0):
+    if failed == 0 and (not ok or (passed == 0 and not all(skipped(output)))):
         failed = 1
     return passed, failed
 
@@ -43,6 +51,9 @@ def main() -> int:
         for test in ElementTree.parse(report).iter("testcase"):
             p, f = cases(test)
             passed, failed = passed + p, failed + f
+            left_out, why = skipped(test.findtext("system-out") or "")
+            if left_out:
+                print(f"{report}: {test.get('name')}: {left_out} skipped: {why or 'it does not say why'}")
             if f:
                 print(f"{report}: {test.get('name')}: {p} passed, {f} failed, {float(test.get('time', 0)):.0f} s")
     print(f"{passed} passed, {failed} failed")

@@ -45,7 +45,6 @@ def ranks(cluster: ClusterOnHosts, count: int = 3) -> list[dict]:
 class OnHosts(ProcessCase):
     def setUp(self):
         if reason := why_not():
-            print(f"    skipped: {reason}", flush=True)
             self.skipTest(reason)
 
     def groups_ready(self, node: HostNode) -> int:

@@ -17,7 +17,6 @@ DEAD_S = 1.5
 class OnHosts(ProcessCase):
     def setUp(self):
         if reason := why_not():
-            print(f"    skipped: {reason}", flush=True)
             self.skipTest(reason)
 
 
@@ -66,8 +65,7 @@ class BeatsOnHosts(OnHosts):
     def test_a_slow_network_carries_beats_as_well(self):
         with Hosts(["a"]) as hosts:
             if said := hosts.delay("a", 20):
-                print(f"    skipped: this kernel has no netem ({said})", flush=True)
-                self.skipTest("this kernel has no netem")
+                self.skipTest(f"this kernel has no netem ({said})")
         with ClusterOnHosts(NAMES) as cluster:
             for name in NAMES:
                 cluster.hosts.delay(name, 20)

@@ -127,7 +127,7 @@ class Refused(ProcessCase):
             self.assertEqual(done.returncode, 1, done.stderr)
             return done.stderr.strip().splitlines()[-1]
 
-        self.assertIn("the nearest layout is tensor_parallel 9 with pipeline_parallel 1",
+        self.assertIn("the nearest layout is --tensor-parallel 9 with --pipeline-parallel 1",
                       refusal("--tensor-parallel", "10"))
         self.assertIn("expected backend: native for several ranks a group",
                       refusal("--tensor-parallel", "2", "--backend", "torch"))
