@@ -33,6 +33,9 @@ bool Site::alive() const { return node && node->alive; }
 Cluster::~Cluster() {
   for (Site& site : sites) {
     if (!site.node) continue;
+    // What waits for a process that is stopped may hold that process.
+    for (auto& [name, child] : site.node->children) child.process->held.clear();
+    site.node->held.clear();
     site.node->children.clear();
     site.node->peer_links.clear();
   }
