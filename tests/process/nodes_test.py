@@ -20,6 +20,11 @@ DRAINED_S = 30
 
 
 class SeveralNodes(ProcessCase):
+    def attempts_of(self, stream, prompt: str, count: int) -> int:
+        """How many groups it took; what came is what an undisturbed run gives."""
+        self.check_stream(stream.read_all(), prompt, count)
+        return [e.json() for e in stream.events if e.data != "[DONE]"][-1]["timings"]["attempts"]
+
     def test_they_start_in_any_order_and_each_shows_all(self):
         with Nodes() as nodes:
             nodes.start("n3", "n2")
@@ -91,8 +96,7 @@ class SeveralNodes(ProcessCase):
             attempts = []
             for stream, prompt in zip(streams, prompts, strict=True):
                 with stream, self.subTest(prompt):
-                    self.check_stream(stream.read_all(), prompt, count)
-                    attempts.append([e.json() for e in stream.events if e.data != "[DONE]"][-1]["timings"]["attempts"])
+                    attempts.append(self.attempts_of(stream, prompt, count))
             self.assertEqual(max(attempts), 2, "no stream was on the node that was killed")
             self.assertEqual(nodes.ready_groups("n3"), 1)
             # No group left: the other one goes too, and with it its router.
@@ -123,9 +127,7 @@ class SeveralNodes(ProcessCase):
                 stream.read_tokens(5)
                 nodes["n2"].process.send_signal(signal.SIGTERM)
                 poll("n3 hears of the drain", 5 * VISIBLE_S, lambda: nodes.ready_groups("n3") == 0)
-                self.check_stream(stream.read_all(), prompt, count)
-                last = [e.json() for e in stream.events if e.data != "[DONE]"][-1]
-            self.assertEqual(last["timings"]["attempts"], 1)
+                self.assertEqual(self.attempts_of(stream, prompt, count), 1)
             self.assertEqual(nodes["n2"].process.wait(DRAINED_S), 0)
 
     def test_a_supervisor_that_hangs_gets_no_new_work_while_its_streams_go_on(self):
@@ -151,9 +153,7 @@ class SeveralNodes(ProcessCase):
                 # What its shard computes is not given up: it needs no supervisor for it.
                 for stream, prompt in zip(streams, prompts, strict=True):
                     with stream, self.subTest(prompt):
-                        self.check_stream(stream.read_all(), prompt, count)
-                        last = [e.json() for e in stream.events if e.data != "[DONE]"][-1]
-                        self.assertEqual(last["timings"]["attempts"], 1)
+                        self.assertEqual(self.attempts_of(stream, prompt, count), 1)
                 poll("how old its last word is", 3, lambda: "over 2 s old" in nodes["n1"].nodes()["n2"]["reason"])
                 self.assertIn("while its beats go on", nodes.troupe("status", "--state", str(nodes["n1"].state)))
                 self.assertEqual(nodes["n1"].nodes()["n2"]["state"], "suspect")
